@@ -1,0 +1,281 @@
+"""params.yaml: one strict model a section, and one clear line for every mistake in it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+SUITES: dict[str, int] = {"blocks_object": 10, "blocks_goal": 10, "blocks_spatial": 10}
+"""Number of tasks of every suite."""
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """One section of params.yaml: immutable, no unknown keys, no silent conversions of type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def read(cls, source: str) -> Self:
+        """This class's section of `source`: a YAML file, or a JSON object as the workflow passes it.
+
+        Raises: ValueError in one line for a missing file or section, an unknown key, a wrong value.
+        """
+        name = cls.__name__.lower()
+        sections = read(source)
+        if name not in sections:
+            raise ValueError(f"params: expected a section '{name}'; have {sorted(sections)}")
+        return _validate(cls, sections[name], prefix=name)
+
+
+class Study(Section):
+    suites: list[str] = Field(min_length=1)
+    n_tasks: PositiveInt
+    methods: list[str] = Field(min_length=1)
+    seeds: list[NonNegativeInt] = Field(min_length=1)
+
+
+class Env(Section):
+    image_size: Annotated[int, Field(ge=32, le=512, multiple_of=8)]
+
+
+class Demos(Section):
+    n_demos: PositiveInt
+    seed: NonNegativeInt
+
+
+class Language(Section):
+    encoder: str
+
+
+class Policy(Section):
+    embed_dim: PositiveInt
+    n_layers: PositiveInt
+    n_heads: PositiveInt
+    stem_channels: list[PositiveInt] = Field(min_length=3, max_length=3)
+    chunk_len: PositiveInt
+    replan_every: PositiveInt
+    head: Literal["gmm", "l1"]
+    n_modes: PositiveInt
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.embed_dim % self.n_heads:
+            raise ValueError(f"expected embed_dim divisible by n_heads, got {self.embed_dim} and {self.n_heads}")
+        if self.replan_every > self.chunk_len:
+            raise ValueError(f"expected replan_every <= chunk_len, got {self.replan_every} > {self.chunk_len}")
+        return self
+
+
+class Learn(Section):
+    n_epochs: PositiveInt
+    eval_every: PositiveInt
+    batch_size: PositiveInt
+    lr: PositiveFloat
+    lr_min: NonNegativeFloat
+    warmup_steps: NonNegativeInt
+    weight_decay: NonNegativeFloat
+    clip_norm: PositiveFloat
+    shift_px: NonNegativeInt
+    brightness: Fraction
+    n_threads: PositiveInt
+    device: Literal["auto", "cpu", "cuda"]
+
+    @pydantic.model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.n_epochs % self.eval_every:
+            raise ValueError(
+                f"expected n_epochs a multiple of eval_every, got {self.n_epochs} and {self.eval_every}"
+            )
+        return self
+
+    @property
+    def eval_epochs(self) -> list[int]:
+        """Epochs whose policies are saved and rolled out: 0, eval_every, ..., n_epochs."""
+        return list(range(0, self.n_epochs + 1, self.eval_every))
+
+
+class T2S(Section):
+    learner: Literal["t2s"]
+    n_tokens: PositiveInt
+    reuse: Literal["language", "all", "none", "random"]
+    reuse_top: PositiveInt
+    reuse_threshold: Annotated[float, Field(ge=-1.0, le=1.0)]
+    new_tokens_max: NonNegativeInt
+    new_tokens_min: NonNegativeInt
+    new_lr: PositiveFloat
+
+
+class Sequential(Section):
+    learner: Literal["sequential"]
+
+
+LEARNERS: dict[str, type[Section]] = {"t2s": T2S, "sequential": Sequential}
+"""Model of the values of every learner, by the name that `methods.<name>.learner` gives."""
+
+Method = Annotated[T2S | Sequential, Field(discriminator="learner")]
+
+
+class Methods(pydantic.RootModel[dict[str, Method]]):
+    """Named methods: a learner and its own values; ablations are further names of the same learner."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class Protocol(Section):
+    n_rollouts: PositiveInt
+    max_steps: PositiveInt
+    settle_steps: NonNegativeInt
+    sample_actions: bool
+    kept_offset: NonNegativeInt
+
+
+class Evaluate(Section):
+    protocol: str
+    reuse_records: bool
+    protocols: dict[str, Protocol]
+
+    @pydantic.model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.protocol not in self.protocols:
+            raise ValueError(f"unknown protocol '{self.protocol}'; have {sorted(self.protocols)}")
+        return self
+
+    @property
+    def rules(self) -> Protocol:
+        """The protocol in force."""
+        return self.protocols[self.protocol]
+
+
+class Metrics(Section):
+    confidence: Annotated[float, Field(gt=0.0, lt=1.0)]
+    n_bootstrap: PositiveInt
+    seed: NonNegativeInt
+
+
+class Film(Section):
+    size: Annotated[int, Field(ge=64, le=1024)]
+    fps: PositiveInt
+
+
+class Figures(Section):
+    context: Literal["paper", "notebook", "talk"]
+    palette: str
+    dpi: PositiveInt
+
+
+class Params(Section):
+    """All of params.yaml, with the checks that need more than one section."""
+
+    study: Study
+    env: Env
+    demos: Demos
+    language: Language
+    policy: Policy
+    learn: Learn
+    methods: Methods
+    evaluate: Evaluate
+    metrics: Metrics
+    film: Film
+    figures: Figures
+
+    @pydantic.model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for suite in self.study.suites:
+            if suite not in SUITES:
+                raise ValueError(f"unknown suite '{suite}'; have {sorted(SUITES)}")
+            if self.study.n_tasks > SUITES[suite]:
+                raise ValueError(
+                    f"expected study.n_tasks <= {SUITES[suite]} of {suite}, got {self.study.n_tasks}"
+                )
+        for method in self.study.methods:
+            if method not in self.methods.root:
+                raise ValueError(f"unknown method '{method}'; have {sorted(self.methods.root)}")
+        return self
+
+
+def read(source: str) -> dict[str, Any]:
+    """The sections in `source`: a JSON object, or the path of a YAML file."""
+    if source.lstrip().startswith("{"):
+        sections = json.loads(source)
+    else:
+        path = Path(source)
+        if not path.is_file():
+            have = sorted(str(p) for p in [*Path().glob("*.yaml"), *Path().glob("studies/*/*.yaml")])
+            raise ValueError(f"no params file '{source}'; have {have}")
+        try:
+            sections = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise ValueError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(sections, dict):
+        raise ValueError(f"params: expected sections {list(Params.model_fields)}, got {sections!r}")
+    return sections
+
+
+def check(sections: dict[str, Any]) -> Params:
+    """All sections, validated.
+
+    Raises: ValueError in one line naming the key, what was expected, what came and what exists.
+    """
+    return _validate(Params, sections, prefix="")
+
+
+def method(source: str, name: str) -> T2S | Sequential:
+    """The values of method `name` in the section `methods` of `source`."""
+    methods = _validate(Methods, read(source).get("methods", {}), prefix="methods").root
+    if name not in methods:
+        raise ValueError(f"unknown method '{name}'; have {sorted(methods)}")
+    return methods[name]
+
+
+def _validate(model: type[Model], values: Any, prefix: str) -> Model:
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        lines = [_line(model, details, prefix) for details in error.errors()]
+        raise ValueError("params: " + "; ".join(lines)) from None
+
+
+def _line(model: type[BaseModel], details: Any, prefix: str) -> str:
+    """One mistake as `key: expected ..., got ...`."""
+    loc = [str(part) for part in details["loc"]]
+    loc = [part for i, part in enumerate(loc) if not (i > 1 and part in LEARNERS)]  # the union's tag
+    key = ".".join([prefix, *loc] if prefix else loc) or "params"
+    kind, message, value = details["type"], details["msg"], details["input"]
+    if kind == "extra_forbidden":
+        have = sorted(_fields(model, details["loc"][:-1]))
+        close = difflib.get_close_matches(loc[-1], have, n=1)
+        return f"unknown key '{key}'; have {have}" + (f"; did you mean '{close[0]}'?" if close else "")
+    if kind == "missing":
+        return f"missing key '{key}'"
+    if kind == "value_error":
+        return f"{key}: {message.removeprefix('Value error, ')}" if loc else message.removeprefix("Value error, ")
+    if kind.startswith("union_tag"):
+        got = value.get("learner") if isinstance(value, dict) else value
+        return f"unknown learner {got!r} of '{key}'; have {sorted(LEARNERS)}"
+    hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if kind == "float_type" and isinstance(value, str) else ""
+    return f"{key}: expected {message.removeprefix('Input should be ')}, got {value!r}{hint}"
+
+
+def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Names of the keys that exist at `loc` below `model`."""
+    fields: dict[str, Any] = model.model_fields
+    for part in loc:
+        if part in LEARNERS:
+            return list(LEARNERS[str(part)].model_fields)
+        annotation = fields[part].annotation if part in fields else None
+        if annotation is Evaluate.model_fields["protocols"].annotation:
+            return list(Protocol.model_fields)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            fields = annotation.model_fields
+    return list(fields)
