@@ -1,0 +1,95 @@
+"""Episode records: one JSONL line an episode, checked when read, told apart by who, what and when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from t2s.data.files import atomic
+
+FIELDS: Final[dict[str, type]] = {
+    "suite": str,
+    "method": str,
+    "seed": int,
+    "stage": int,  # tasks 0..stage have been learned
+    "task": int,
+    "epoch": int,  # of the policy
+    "kind": str,
+    "init_index": int,
+    "episode_seed": int,
+    "success": bool,
+    "n_steps": int,
+    "fingerprint": str,  # of the tensors that act on the task
+    "protocol": str,
+    "versions": dict,
+}
+KINDS: Final = ("curve", "kept")
+COUNTS: Final = ("seed", "stage", "task", "epoch", "init_index", "episode_seed", "n_steps")
+KEY: Final = ["suite", "method", "seed", "stage", "task", "epoch", "kind", "init_index", "episode_seed"]
+"""What tells one episode from another."""
+
+
+def write(path: Path | str, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write `records` as JSONL, one line each, keys sorted."""
+    with atomic(path) as temporary:
+        lines = [json.dumps(check(record, str(path)), sort_keys=True) for record in records]
+        temporary.write_text("".join(line + "\n" for line in lines))
+
+
+def read(paths: Iterable[Path | str]) -> pd.DataFrame:
+    """All records of `paths`, one row an episode, columns `FIELDS`.
+
+    Raises: ValueError for a file that is missing, empty or cut off, for a wrong record or a second
+    one of the same episode: a missing episode never counts as a failed one.
+    """
+    rows = [record for path in paths for record in _read(Path(path))]
+    frame = pd.DataFrame(rows, columns=list(FIELDS))
+    twice = frame[frame.duplicated(KEY)]
+    if len(twice):
+        raise ValueError(f"expected one record an episode, got two of {twice[KEY].iloc[0].to_dict()}")
+    return frame
+
+
+def check(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """The record itself if all its fields are there with the right types.
+
+    Raises: ValueError with the place, what was expected, what came.
+    """
+    if set(record) != set(FIELDS):
+        raise ValueError(f"{where}: expected fields {sorted(FIELDS)}, got {sorted(record)}")
+    for field, kind in FIELDS.items():
+        if type(record[field]) is not kind:
+            raise ValueError(f"{where}: expected {field} of {kind.__name__}, got {record[field]!r}")
+    for field in COUNTS:
+        if record[field] < 0:
+            raise ValueError(f"{where}: expected {field} >= 0, got {record[field]}")
+    if record["kind"] not in KINDS:
+        raise ValueError(f"{where}: unknown kind '{record['kind']}'; have {list(KINDS)}")
+    if record["task"] > record["stage"]:
+        raise ValueError(
+            f"{where}: expected task <= stage, got {record['task']} and {record['stage']}"
+        )
+    return record
+
+
+def _read(path: Path) -> list[Mapping[str, Any]]:
+    if not path.is_file():
+        raise ValueError(f"no episode records '{path}'; run `snakemake` to make them")
+    lines = path.read_text().splitlines()
+    if not lines:
+        raise ValueError(f"{path}: expected one record a line, got an empty file")
+    return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def _parse(line: str, where: str) -> Mapping[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        raise ValueError(f"{where}: not JSON, the file may be cut off: {line[:80]!r}") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"{where}: expected an object, got {line[:80]!r}")
+    return check(record, where)
