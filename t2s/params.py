@@ -62,7 +62,7 @@ class Policy(Section):
     embed_dim: PositiveInt
     n_layers: PositiveInt
     n_heads: PositiveInt
-    stem_channels: list[PositiveInt] = Field(min_length=3, max_length=3)
+    stem_channels: list[PositiveInt] = Field(min_length=1)
     chunk_len: PositiveInt
     replan_every: PositiveInt
     head: Literal["gmm", "l1"]

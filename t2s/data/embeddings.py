@@ -1,0 +1,35 @@
+"""Instruction embeddings on disk: one safetensors file a suite, (n, d) float32, the instructions in its metadata."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from t2s.data.files import atomic
+
+
+def write(path: Path, embeddings: dict[str, np.ndarray], encoder: str) -> None:
+    """Writes the embedding (d,) of every instruction; `path` appears only when it is complete."""
+    instructions = list(embeddings)
+    stacked = np.stack([embeddings[i] for i in instructions]).astype(np.float32)
+    header = json.dumps({"encoder": encoder, "instructions": instructions}, sort_keys=True)
+    with atomic(path) as temporary:
+        save_file({"task_emb": stacked}, temporary, metadata={"t2s": header})
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The embedding (d,) of every instruction, in the order of the tasks.
+
+    Raises: ValueError when the file is not one of ours.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads(file.metadata()["t2s"])
+            stacked = file.get_tensor("task_emb")
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected instruction embeddings, got {error}") from None
+    return dict(zip(header["instructions"], stacked, strict=True))

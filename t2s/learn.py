@@ -1,0 +1,166 @@
+"""Learns one task from the kept policies of the tasks before it.
+
+Reads: demonstrations of the tasks up to this one, the suite's language embeddings, kept policies of the earlier tasks.
+Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from t2s import lifelong, params
+from t2s.data import demonstrations, embeddings
+from t2s.data.files import atomic, write_json
+from t2s.lifelong.checkpoint import read
+from t2s.lifelong.learner import Learner, Windows
+
+LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
+
+
+class Dataset:
+    """The demonstrations of one task as contiguous tensors on the device; a window starts at every step."""
+
+    def __init__(self, demos: demonstrations.Demonstrations, chunk_len: int, device: torch.device) -> None:
+        names = ("agentview_rgb", "eye_in_hand_rgb", "joint_states", "gripper_states")
+        self.observations = {n: torch.from_numpy(getattr(demos, n)).to(device) for n in names}
+        self.actions = torch.from_numpy(demos.actions).to(device)
+        ends = np.repeat(demos.starts[1:], np.diff(demos.starts))
+        self.ends = torch.from_numpy(ends).to(device)  # (T,) where the demonstration of each step ends
+        self.ahead = torch.arange(chunk_len, device=device)
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def windows(self, index: Int[Tensor, "b"]) -> Windows:
+        """The windows that start at these steps; past a demonstration's end its last action repeats, not valid."""
+        steps = index[:, None] + self.ahead
+        ends = self.ends[index][:, None]
+        observations = {name: values[index] for name, values in self.observations.items()}
+        return Windows(observations, self.actions[steps.minimum(ends - 1)], steps < ends)
+
+
+def augment(windows: Windows, learn: params.Learn, generator: torch.Generator) -> Windows:
+    """Shifts and brightens the images of each window at random (LIBERO: translation and colour jitter)."""
+    observations = {
+        name: _jitter(values, learn, generator) if name.endswith("_rgb") else values
+        for name, values in windows.observations.items()
+    }
+    return windows._replace(observations=observations)
+
+
+def _jitter(
+    images: UInt8[Tensor, "b h w 3"], learn: params.Learn, generator: torch.Generator
+) -> UInt8[Tensor, "b h w 3"]:
+    b, h, w, _ = images.shape
+    device = images.device
+    shift = torch.randint(-learn.shift_px, learn.shift_px + 1, (2, b, 1), generator=generator).to(device)
+    rows = (torch.arange(h, device=device) + shift[0]).clamp(0, h - 1)
+    columns = (torch.arange(w, device=device) + shift[1]).clamp(0, w - 1)
+    batch = torch.arange(b, device=device)[:, None, None]
+    shifted = images[batch, rows[:, :, None], columns[:, None, :]]
+    gain = 1 + learn.brightness * (2 * torch.rand((b, 1, 1, 1), generator=generator) - 1).to(device)
+    return (shifted * gain).clamp(0, 255).to(torch.uint8)
+
+
+def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, "b"]]:
+    """One epoch: every window once, in random order; the last batch may be smaller."""
+    yield from torch.randperm(n, generator=generator).split(batch_size)
+
+
+def learn_task(
+    learner: Learner, dataset: Dataset, learn: params.Learn, seed: int, out: Path
+) -> list[dict[str, Any]]:
+    """Learns for `n_epochs`, saving a policy at every evaluation epoch; one row of losses an epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    steps_per_epoch = -(-len(dataset) // learn.batch_size)
+    learner.optimise(learner.trainable, learn.n_epochs * steps_per_epoch)
+    learner.checkpoint().write(out / "epoch0.safetensors")
+    rows: list[dict[str, Any]] = []
+    step = 0
+    progress = tqdm(range(1, learn.n_epochs + 1), desc=f"learn {out}", unit="epoch", mininterval=10)
+    for epoch in progress:
+        epoch_rows = []
+        for index in batches(len(dataset), learn.batch_size, generator):
+            windows = augment(dataset.windows(index.to(dataset.actions.device)), learn, generator)
+            epoch_rows.append(learner.observe(windows))
+            step += 1
+        means = {k: float(np.mean([row[k] for row in epoch_rows])) for k in epoch_rows[0]}
+        rows.append({"epoch": epoch, "step": step} | means)
+        progress.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
+        if epoch in learn.eval_epochs:
+            learner.checkpoint().write(out / f"epoch{epoch}.safetensors")
+    return rows
+
+
+def write_losses(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """One row an epoch, means over its steps."""
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, LOSS_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def summary(learner: Learner, out: Path, previous: Sequence[Path], n_steps: int) -> dict[str, Any]:
+    """What this task added, in tokens, parameters and bytes (docs/method.md, "What trainable tokens means")."""
+    counts = learner.counts()
+    delta_bytes = (out / "epoch0.safetensors").stat().st_size
+    base_bytes = previous[0].stat().st_size if previous else delta_bytes
+    tokens = counts["n_tokens_bank"]
+    return counts | {
+        "n_steps": n_steps,
+        "new_token_share": counts["n_tokens_new"] / tokens if tokens else None,
+        "new_parameter_share": counts["n_parameters_new"] / counts["n_parameters_total"],
+        "delta_bytes": delta_bytes,
+        "base_bytes": base_bytes,
+        "delta_byte_share": delta_bytes / base_bytes,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--suite", required=True)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--task", type=int, required=True)
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--demos", type=Path, nargs="+", required=True, help="tasks 0..task, in order")
+    parser.add_argument("--language", type=Path, required=True)
+    parser.add_argument("--previous", type=Path, nargs="*", default=[], help="kept policies of tasks 0..task-1")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+
+    learner_class, settings = lifelong.pick(args.params, args.method)
+    learn, image_size = settings.learn, params.Env.read(args.params).image_size
+    torch.set_num_threads(learn.n_threads)
+    device = lifelong.pick_device(learn.device)
+    demos = demonstrations.read(args.demos[args.task], image_size)
+    task_emb = embeddings.read(args.language)[demos.instruction]
+
+    started = time.monotonic()
+    learner = learner_class(settings, args.seed, device)
+    learner.start_task(args.task, task_emb, [read(path) for path in args.previous])
+    dataset = Dataset(demos, settings.policy.chunk_len, device)
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows = learn_task(learner, dataset, learn, args.seed, args.out)
+    write_losses(args.out / "losses.csv", rows)
+    names = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
+    facts = {"instruction": demos.instruction, "n_epochs": learn.n_epochs}
+    write_json(args.out / "learn.json", names | facts | summary(learner, args.out, args.previous, rows[-1]["step"]))
+    print(f"learned {args.out} in {time.monotonic() - started:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

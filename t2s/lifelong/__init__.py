@@ -1,0 +1,46 @@
+"""Methods of lifelong learning, one file each; a dict literal picks one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from t2s import params
+from t2s.lifelong import checkpoint
+from t2s.lifelong.actor import Actor
+from t2s.lifelong.learner import Learner, Settings
+from t2s.lifelong.sequential import Sequential
+from t2s.lifelong.t2s import T2S
+
+LEARNERS: dict[str, type[Learner]] = {"t2s": T2S, "sequential": Sequential}
+
+
+def pick(source: str, method: str) -> tuple[type[Learner], Settings]:
+    """The learner class and the settings of a method; `source` is a params file or JSON (t2s.params.read)."""
+    values = params.method(source, method)
+    settings = Settings(params.Policy.read(source), params.Learn.read(source), values)
+    return LEARNERS[values.learner], settings
+
+
+def pick_device(name: str) -> torch.device:
+    """`cpu`, `cuda`, or for `auto` cuda where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def load_policy(
+    source: str, method: str, checkpoints: Sequence[Path], task_emb: np.ndarray, sample: bool
+) -> Actor:
+    """The policy after learning the tasks of `checkpoints` (in order), for an instruction's embedding (d,).
+
+    Raises: ValueError when a checkpoint is damaged or does not fit the network.
+    """
+    learner, settings = pick(source, method)
+    torch.set_num_threads(1)
+    device = pick_device(settings.learn.device)
+    kept = [checkpoint.read(path) for path in checkpoints]
+    return learner.actor(settings, kept, task_emb, sample, device)

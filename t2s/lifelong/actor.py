@@ -1,0 +1,53 @@
+"""A learned policy as a rollout sees it: observations in, actions out, chunks replanned as they run."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from t2s import params
+from t2s.model.policy import PolicyNetwork
+
+Observation = dict[str, np.ndarray]
+"""As t2s.data states it."""
+
+
+class Actor:
+    """A network with one instruction: executes `replan_every` actions of a chunk, then predicts anew.
+
+    `fingerprint` names the tensors that act on this instruction.
+    """
+
+    def __init__(
+        self,
+        network: PolicyNetwork,
+        task_emb: Float[np.ndarray, "d"],
+        policy: params.Policy,
+        sample: bool,
+        fingerprint: str,
+    ) -> None:
+        self.network = network.eval()
+        self.device = next(network.parameters()).device
+        self.task_emb = torch.from_numpy(task_emb).to(self.device)[None]
+        self.replan_every = policy.replan_every
+        self.generator = torch.Generator(self.device) if sample else None
+        self.fingerprint = fingerprint
+        self.plan: deque[np.ndarray] = deque()
+
+    def reset(self, seed: int) -> None:
+        """Starts an episode; `seed` is all the randomness of its actions."""
+        self.plan.clear()
+        if self.generator is not None:
+            self.generator.manual_seed(seed)
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> Float[np.ndarray, "7"]:
+        """The next action, in [-1, 1]."""
+        if not self.plan:
+            batch = {k: torch.from_numpy(v).to(self.device)[None] for k, v in observation.items()}
+            chunk = self.network.actions(batch, self.task_emb, self.generator)[0]
+            self.plan.extend(chunk[: self.replan_every].cpu().numpy())
+        return self.plan.popleft()

@@ -1,0 +1,78 @@
+"""sequential: one ordinary network fine-tuned on one task after another, with nothing against forgetting.
+
+Source: LIBERO (arXiv 2306.03310), `Sequential` (lifelong/algos/base.py): the lower bound. The optimiser starts anew
+with each task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from t2s.lifelong.actor import Actor
+from t2s.lifelong.checkpoint import Checkpoint, fingerprint
+from t2s.lifelong.learner import Learner, Settings
+from t2s.model.maps import Plain
+from t2s.model.policy import PolicyNetwork
+
+
+class Sequential(Learner):
+    """Every tensor learns with every task; a checkpoint holds all of them."""
+
+    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
+        self.task = task
+        self.task_emb = torch.from_numpy(task_emb).to(self.device)[None]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.network = PolicyNetwork(self.settings.policy, len(task_emb), Plain())
+        if earlier:
+            load(self.network, earlier[-1])
+        self.network.to(self.device)
+        self.trainable = list(self.network.parameters())
+
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(dict(self.network.state_dict()), {"task": self.task})
+
+    def counts(self) -> dict[str, Any]:
+        n = sum(p.numel() for p in self.network.parameters())
+        return {
+            "n_tokens_new": None,
+            "n_tokens_bank": None,
+            "n_parameters_new": n,
+            "n_parameters_total": n,
+            "active": list(range(self.task)),
+            "similarity": None,
+        }
+
+    @classmethod
+    def actor(
+        cls,
+        settings: Settings,
+        checkpoints: Sequence[Checkpoint],
+        task_emb: np.ndarray,
+        sample: bool,
+        device: torch.device,
+    ) -> Actor:
+        network = PolicyNetwork(settings.policy, len(task_emb), Plain())
+        load(network, checkpoints[-1])
+        facts = {"task_emb": task_emb.tolist(), "sample": sample}
+        name = fingerprint(checkpoints[-1].tensors, facts)
+        return Actor(network.to(device), task_emb, settings.policy, sample, name)
+
+
+def load(network: PolicyNetwork, checkpoint: Checkpoint) -> None:
+    """Loads a whole network.
+
+    Raises: ValueError naming the first tensor that does not fit.
+    """
+    expected: dict[str, Tensor] = network.state_dict()
+    for name in sorted(expected.keys() | checkpoint.tensors.keys()):
+        want = tuple(expected[name].shape) if name in expected else None
+        got = tuple(checkpoint.tensors[name].shape) if name in checkpoint.tensors else None
+        if want != got:
+            raise ValueError(f"checkpoint of task {checkpoint.header['task']}: expected '{name}' {want}, got {got}")
+    network.load_state_dict(checkpoint.tensors)

@@ -1,0 +1,100 @@
+"""t2s: Tokenized Skill Scaling (arXiv 2508.01167) as docs/method.md reconstructs it.
+
+Every linear map is a Pattention. The first task learns the base group; each later task picks, by its instruction, the
+earlier tasks whose groups it reuses and how many tokens it adds, and trains the added tokens alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from t2s import params
+from t2s.lifelong.actor import Actor
+from t2s.lifelong.checkpoint import Checkpoint, fingerprint
+from t2s.lifelong.learner import Learner, Settings
+from t2s.model.bank import Bank
+from t2s.model.maps import Tokenised
+from t2s.model.policy import PolicyNetwork
+from t2s.model.scaling import active_groups, n_new_tokens, nearest, reused_tasks, similarities
+
+TASK_EMB = "task_emb"
+"""Name of the instruction's embedding among the tensors of a checkpoint."""
+
+
+class T2S(Learner):
+    """Learns groups of tokens; a checkpoint is a delta: one task's groups, its active set and its embedding."""
+
+    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
+        values = self.settings.method
+        assert isinstance(values, params.T2S)
+        self.task, self.known = task, earlier
+        self.task_emb = torch.from_numpy(task_emb).to(self.device)[None]
+        self.similarity = similarities(task_emb, known_embeddings(earlier)) if earlier else np.zeros(0)
+        self.network, self.bank = rebuild(self.settings.policy, earlier, len(task_emb))
+        generator = torch.Generator().manual_seed(1000 * self.seed + task)
+        if task == 0:
+            self.active, self.reused = [0], []
+            self.bank.grow(0, values.n_tokens, generator, zero=False)
+        else:
+            rng = np.random.default_rng([self.seed, task])
+            self.reused = reused_tasks(values, self.similarity, rng)
+            self.active = active_groups(task, self.reused, [c.header["active"] for c in earlier])
+            self.bank.grow(task, n_new_tokens(values, self.similarity), generator, zero=True)
+            self.lr = values.new_lr
+        self.bank.activate(self.active)
+        self.network.to(self.device)
+        self.trainable = self.bank.train_only(task)
+
+    def checkpoint(self) -> Checkpoint:
+        tensors = dict(self.bank.group(self.task)) | {TASK_EMB: self.task_emb[0]}
+        return Checkpoint(tensors, {"task": self.task, "active": self.active})
+
+    def counts(self) -> dict[str, Any]:
+        return {
+            "n_tokens_new": self.bank.n_tokens([self.task]),
+            "n_tokens_bank": self.bank.n_tokens(range(self.task + 1)),
+            "n_parameters_new": sum(p.numel() for p in self.trainable),
+            "n_parameters_total": sum(p.numel() for p in self.network.parameters()),
+            "active": [j for j in self.active if j != self.task],
+            "similarity": {str(j): round(float(s), 6) for j, s in enumerate(self.similarity)},
+        }
+
+    @classmethod
+    def actor(
+        cls,
+        settings: Settings,
+        checkpoints: Sequence[Checkpoint],
+        task_emb: np.ndarray,
+        sample: bool,
+        device: torch.device,
+    ) -> Actor:
+        task = nearest(task_emb, known_embeddings(checkpoints))
+        active = checkpoints[task].header["active"]
+        network, bank = rebuild(settings.policy, [checkpoints[j] for j in active], len(task_emb))
+        bank.activate(active)
+        tensors = dict(network.state_dict())
+        facts = {"task_emb": task_emb.tolist(), "sample": sample, "active": active}
+        return Actor(network.to(device), task_emb, settings.policy, sample, fingerprint(tensors, facts))
+
+
+def known_embeddings(checkpoints: Sequence[Checkpoint]) -> np.ndarray:
+    """Embeddings (k, d) of the tasks that left these checkpoints."""
+    return np.stack([c.tensors[TASK_EMB].numpy() for c in checkpoints])
+
+
+def rebuild(
+    policy: params.Policy, checkpoints: Sequence[Checkpoint], task_emb_dim: int
+) -> tuple[PolicyNetwork, Bank]:
+    """A network that holds the groups of these checkpoints, none of them active yet.
+
+    Raises: ValueError when a delta does not fit the network.
+    """
+    network = PolicyNetwork(policy, task_emb_dim, Tokenised())
+    bank = Bank(network)
+    for checkpoint in checkpoints:
+        bank.load_group(checkpoint.header["task"], checkpoint.tensors)
+    return network, bank

@@ -1,0 +1,67 @@
+"""The token bank of a network: all its Pattentions together, grown and read by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from t2s.model.pattention import Pattention
+
+
+class Bank:
+    """The Pattentions of `network`, of which there must be no other parameters."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.maps = {n: m for n, m in network.named_modules() if isinstance(m, Pattention)}
+
+    def grow(self, task: int, n_tokens: int, generator: torch.Generator, zero: bool) -> None:
+        """Adds the group of `task` to every map; with `zero` values it changes no output."""
+        for pattention in self.maps.values():
+            pattention.add_group(str(task), n_tokens, generator, zero)
+
+    def activate(self, tasks: Iterable[int]) -> None:
+        """Lets exactly the groups of these tasks take part; a map may lack some (a task that adds no tokens)."""
+        names = [str(task) for task in tasks]
+        for pattention in self.maps.values():
+            pattention.active = [n for n in names if n in pattention.key_param_tokens]
+
+    def train_only(self, task: int) -> list[nn.Parameter]:
+        """Freezes all but the group of `task`, whose parameters it returns."""
+        mine = self.group(task)
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name in mine)
+        return [p for p in self.network.parameters() if p.requires_grad]
+
+    def group(self, task: int) -> dict[str, Tensor]:
+        """The tensors of one task, by their names in the network."""
+        return {n: p for n, p in self.network.named_parameters() if n.rsplit(".", 1)[1] == str(task)}
+
+    def load_group(self, task: int, tensors: Mapping[str, Tensor]) -> None:
+        """Adds the group of `task` with the values of a checkpoint.
+
+        Raises: ValueError when a map is missing, unknown, or of another shape.
+        """
+        for name, pattention in self.maps.items():
+            keys = tensors.get(f"{name}.key_param_tokens.{task}")
+            values = tensors.get(f"{name}.value_param_tokens.{task}")
+            if keys is None or values is None:
+                raise ValueError(f"expected tokens of task {task} for '{name}'; have {sorted(tensors)[:4]}...")
+            expected = (len(keys), pattention.d_in), (len(keys), pattention.d_out)
+            if (tuple(keys.shape), tuple(values.shape)) != expected:
+                got = (tuple(keys.shape), tuple(values.shape))
+                raise ValueError(f"expected keys and values {expected} for '{name}', got {got}")
+            pattention.key_param_tokens[str(task)] = nn.Parameter(keys)
+            pattention.value_param_tokens[str(task)] = nn.Parameter(values)
+
+    def n_tokens(self, tasks: Sequence[int]) -> int:
+        """Tokens (key-value pairs) of these tasks, over all maps."""
+        names = {str(task) for task in tasks}
+        return sum(
+            len(keys)
+            for pattention in self.maps.values()
+            for name, keys in pattention.key_param_tokens.items()
+            if name in names
+        )

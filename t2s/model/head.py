@@ -1,0 +1,79 @@
+"""Action heads over a chunk of H actions: a Gaussian mixture (LIBERO's), or a point with L1 loss.
+
+    GMM:  p(a) = sum_m softmax(w)_m N(a; tanh(mu_m), softplus(s_m) + MIN_STD),   a: (H, 7) as one vector
+    L1:   |a - tanh(mu)|
+
+The modes are over whole chunks: the actions of a chunk come from one mode.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from t2s import params
+from t2s.model.maps import Maps
+
+ACTION_DIM = 7
+MIN_STD = 0.05
+"""Least standard deviation of a mode, in units of action (LIBERO: 1e-4, which lets the likelihood of a few samples rule)."""
+
+
+class L1Head(nn.Module):
+    """Predicts one chunk."""
+
+    def __init__(self, policy: params.Policy, maps: Maps) -> None:
+        super().__init__()
+        self.chunk_len = policy.chunk_len
+        self.out = maps.linear(policy.embed_dim, policy.chunk_len * ACTION_DIM)
+
+    def actions(self, x: Float[Tensor, "b d"], generator: torch.Generator | None) -> Float[Tensor, "b h 7"]:
+        """The chunk; there is nothing to sample."""
+        return torch.tanh(self.out(x)).unflatten(-1, (self.chunk_len, ACTION_DIM))
+
+    def loss(
+        self, x: Float[Tensor, "b d"], target: Float[Tensor, "b h 7"], valid: Bool[Tensor, "b h"]
+    ) -> Float[Tensor, ""]:
+        """Mean absolute error over the actions inside the demonstration."""
+        error = (self.actions(x, None) - target).abs().mean(-1)
+        return (error * valid).sum() / valid.sum()
+
+
+class GMMHead(nn.Module):
+    """Predicts a Gaussian mixture over chunks (LIBERO, `policy_head: GMMHead`, 5 modes)."""
+
+    def __init__(self, policy: params.Policy, maps: Maps) -> None:
+        super().__init__()
+        self.shape = (policy.n_modes, policy.chunk_len, ACTION_DIM)
+        n = policy.n_modes * policy.chunk_len * ACTION_DIM
+        self.mean = maps.linear(policy.embed_dim, n)
+        self.scale = maps.linear(policy.embed_dim, n)
+        self.logits = maps.linear(policy.embed_dim, policy.n_modes)
+
+    def means(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b m h 7"]:
+        return torch.tanh(self.mean(x)).unflatten(-1, self.shape)
+
+    def actions(self, x: Float[Tensor, "b d"], generator: torch.Generator | None) -> Float[Tensor, "b h 7"]:
+        """The mean of a mode: the most likely one, or one drawn with `generator` (LIBERO samples, nearly without noise)."""
+        logits = self.logits(x)
+        if generator is None:
+            mode = logits.argmax(-1)
+        else:
+            mode = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
+        return self.means(x)[torch.arange(len(x), device=x.device), mode]
+
+    def loss(
+        self, x: Float[Tensor, "b d"], target: Float[Tensor, "b h 7"], valid: Bool[Tensor, "b h"]
+    ) -> Float[Tensor, ""]:
+        """Negative log likelihood of the chunk, per action dimension [nat]."""
+        std = F.softplus(self.scale(x)).unflatten(-1, self.shape) + MIN_STD
+        z = (target[:, None] - self.means(x)) / std
+        log_prob = -(0.5 * z.square() + std.log()).sum(-1)  # (b, m, h)
+        log_prob = (log_prob * valid[:, None]).sum(-1)
+        mixture = torch.logsumexp(log_prob + self.logits(x).log_softmax(-1), dim=-1)
+        return -(mixture / (valid.sum(-1) * ACTION_DIM)).mean()
+
+
+HEADS: dict[str, type[L1Head] | type[GMMHead]] = {"gmm": GMMHead, "l1": L1Head}

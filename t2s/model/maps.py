@@ -1,0 +1,47 @@
+"""What the network is made of: tokenised maps (T2S), or ordinary ones of the same shape (every other method)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import nn
+
+from t2s.model.pattention import Pattention, PattentionConv
+
+FFN_FACTOR = 4
+"""Hidden units of a feed-forward network per feature, and tokens of its Pattention per token elsewhere."""
+
+
+class Maps(Protocol):
+    """Makes the maps of a network."""
+
+    def linear(self, d_in: int, d_out: int) -> nn.Module: ...
+    def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module: ...
+    def ffn(self, d: int) -> nn.Module: ...
+
+
+class Plain:
+    """Ordinary linear maps with bias, convolutions with group norm and GELU."""
+
+    def linear(self, d_in: int, d_out: int) -> nn.Module:
+        return nn.Linear(d_in, d_out)
+
+    def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module:
+        conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=(kernel - 1) // 2)
+        return nn.Sequential(conv, nn.GroupNorm(1, c_out), nn.GELU())
+
+    def ffn(self, d: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(d, FFN_FACTOR * d), nn.GELU(), nn.Linear(FFN_FACTOR * d, d))
+
+
+class Tokenised:
+    """Every linear map a Pattention, still without tokens: the bank adds them."""
+
+    def linear(self, d_in: int, d_out: int) -> nn.Module:
+        return Pattention(d_in, d_out)
+
+    def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module:
+        return PattentionConv(c_in, c_out, kernel, stride, padding=(kernel - 1) // 2)
+
+    def ffn(self, d: int) -> nn.Module:
+        return Pattention(d, d, factor=FFN_FACTOR)

@@ -1,0 +1,132 @@
+"""The policy network: two cameras, proprioception and the instruction to a chunk of actions.
+
+    image -> convolutions (8x8 stride 4, then 3x3) -> spatial softmax (2 C numbers) -> linear -> one token a camera
+    {agentview, eye_in_hand, proprioception, language, readout} -> n_layers of pre-norm attention and FFN
+    readout token -> action head
+
+Layer norms have no parameters (TokenFormer), so that nothing outside the maps can drift.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from t2s import params
+from t2s.model.head import HEADS
+from t2s.model.maps import Maps
+
+Batch = dict[str, Tensor]
+"""Observations as t2s.data states them, with a batch axis: uint8 images (b, h, w, 3), float32 states (b, d)."""
+
+JOINT_HOME = (0.0, -0.161, 0.0, -2.445, 0.0, 2.227, 0.785)
+"""[rad] LIBERO's resting joint angles of the Panda (libero/envs/robots/mounted_panda.py, init_qpos)."""
+
+GRIPPER_GAIN = 25.0
+"""Finger positions of 0 to 0.04 m to about 0 to 1."""
+
+
+class SpatialSoftmax(nn.Module):
+    """Expected image coordinates in [-1, 1] of each channel's softmax (Finn et al., arXiv 1509.06113)."""
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2*c"]:
+        weight = x.flatten(2).softmax(-1).unflatten(2, x.shape[2:])
+        rows = torch.linspace(-1, 1, x.shape[2], device=x.device, dtype=x.dtype)
+        columns = torch.linspace(-1, 1, x.shape[3], device=x.device, dtype=x.dtype)
+        return torch.cat([weight.sum(3) @ rows, weight.sum(2) @ columns], dim=-1)
+
+
+class ImageEncoder(nn.Module):
+    """One camera image to one token."""
+
+    def __init__(self, policy: params.Policy, maps: Maps) -> None:
+        super().__init__()
+        channels = [3, *policy.stem_channels]
+        shapes = [(8, 4), *[(3, 1)] * (len(channels) - 2)]  # (kernel, stride)
+        pairs = zip(channels[:-1], channels[1:], shapes, strict=True)
+        self.convs = nn.Sequential(*(maps.conv(c, d, *shape) for c, d, shape in pairs))
+        self.pool = SpatialSoftmax()
+        self.out = maps.linear(2 * channels[-1], policy.embed_dim)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        return self.out(self.pool(self.convs(image)))
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward network."""
+
+    def __init__(self, policy: params.Policy, maps: Maps) -> None:
+        super().__init__()
+        d = policy.embed_dim
+        self.n_heads = policy.n_heads
+        self.query, self.key, self.value = maps.linear(d, d), maps.linear(d, d), maps.linear(d, d)
+        self.out = maps.linear(d, d)
+        self.ffn = maps.ffn(d)
+
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        x = x + self.attend(_norm(x))
+        return x + self.ffn(_norm(x))
+
+    def attend(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        q, k, v = (
+            part(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class PolicyNetwork(nn.Module):
+    """Observation and instruction embedding to actions; made of the maps that `maps` makes."""
+
+    def __init__(self, policy: params.Policy, task_emb_dim: int, maps: Maps) -> None:
+        super().__init__()
+        d = policy.embed_dim
+        self.agentview = ImageEncoder(policy, maps)
+        self.eye_in_hand = ImageEncoder(policy, maps)
+        self.proprio = maps.linear(9, d)
+        self.language = maps.linear(task_emb_dim, d)
+        self.blocks = nn.ModuleList(Block(policy, maps) for _ in range(policy.n_layers))
+        self.head = HEADS[policy.head](policy, maps)
+
+    def features(self, batch: Batch, task_emb: Float[Tensor, "b e"]) -> Float[Tensor, "b d"]:
+        """The readout token after the last block."""
+        agentview = self.agentview(_image(batch["agentview_rgb"]))
+        eye_in_hand = self.eye_in_hand(_image(batch["eye_in_hand_rgb"]))
+        home = torch.tensor(JOINT_HOME, device=agentview.device)
+        state = torch.cat(
+            [batch["joint_states"] - home, GRIPPER_GAIN * batch["gripper_states"]], dim=-1
+        )
+        language = self.language(F.normalize(task_emb, dim=-1))
+        readout = torch.zeros_like(language)
+        x = torch.stack([agentview, eye_in_hand, self.proprio(state), language, readout], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return _norm(x[:, -1])
+
+    def actions(
+        self, batch: Batch, task_emb: Float[Tensor, "b e"], generator: torch.Generator | None
+    ) -> Float[Tensor, "b h 7"]:
+        """A chunk of actions; sampled if there is a generator."""
+        return self.head.actions(self.features(batch, task_emb), generator)
+
+    def loss(
+        self,
+        batch: Batch,
+        task_emb: Float[Tensor, "b e"],
+        target: Float[Tensor, "b h 7"],
+        valid: Bool[Tensor, "b h"],
+    ) -> Float[Tensor, ""]:
+        """The head's loss on demonstrated chunks; `valid` marks the actions inside the demonstration."""
+        return self.head.loss(self.features(batch, task_emb), target, valid)
+
+
+def _norm(x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:])
+
+
+def _image(image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
+    """To [-1, 1], channels first (a view: memory stays channels-last)."""
+    return (image.float() / 127.5 - 1).movedim(-1, 1)

@@ -1,0 +1,62 @@
+"""Language-guided skill scaling: from instruction embeddings to the groups a task reuses and the tokens it adds.
+
+    s_j = cos(e_k, e_j)                          similarity of task k to the learned task j
+    A(k) = {k} + union of A(j) for j in R(k)     groups active for task k; R(k): the tasks reused
+    n_k = round(n_max - (n_max - n_min) u),  u = clip((max_j s_j - threshold) / (1 - threshold), 0, 1)
+
+A reused task brings all groups it was learned with: with one reused task, and new values zero, task k starts as exactly
+the policy of that task. The rule is this project's reconstruction (docs/method.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from t2s import params
+
+
+def similarities(
+    task_emb: Float[np.ndarray, "d"], known: Float[np.ndarray, "k d"]
+) -> Float[np.ndarray, "k"]:
+    """Cosine similarity of one instruction to each of the known ones, in [-1, 1]."""
+    norms = np.linalg.norm(known, axis=1) * np.linalg.norm(task_emb)
+    return known @ task_emb / norms
+
+
+def nearest(task_emb: Float[np.ndarray, "d"], known: Float[np.ndarray, "k d"]) -> int:
+    """Index of the known task whose instruction is most similar: how a policy is picked at test, without a task id."""
+    return int(np.argmax(similarities(task_emb, known)))
+
+
+def reused_tasks(
+    values: params.T2S, similarity: Float[np.ndarray, "k"], rng: np.random.Generator
+) -> list[int]:
+    """The earlier tasks whose groups are active for the new one, in the order they were learned.
+
+    `language`: the `reuse_top` most similar above the threshold; `random`: as many, drawn; `all`; `none`: the base only.
+    Without any, the first task (the base) is reused: it carries what no group learns again.
+    """
+    n_similar = int((similarity >= values.reuse_threshold).sum())
+    n = min(values.reuse_top, n_similar)
+    chosen = {
+        "language": np.argsort(-similarity, kind="stable")[:n],
+        "random": rng.permutation(len(similarity))[:n],
+        "all": np.arange(len(similarity)),
+        "none": np.arange(0),
+    }[values.reuse]
+    return sorted(int(j) for j in chosen) or [0]
+
+
+def active_groups(task: int, reused: Sequence[int], earlier: Sequence[Sequence[int]]) -> list[int]:
+    """A(k): the new group and all groups of the reused tasks; `earlier[j]` is A(j)."""
+    return sorted({task}.union(*(earlier[j] for j in reused)))
+
+
+def n_new_tokens(values: params.T2S, similarity: Float[np.ndarray, "k"]) -> int:
+    """Tokens the new task adds to every Pattention: the fewer, the more its best match resembles it."""
+    span = values.new_tokens_max - values.new_tokens_min
+    above = (float(similarity.max()) - values.reuse_threshold) / max(1 - values.reuse_threshold, 1e-6)
+    return round(values.new_tokens_max - span * min(max(above, 0.0), 1.0))
