@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Final
@@ -32,6 +33,7 @@ LEARNED: Final = (
 
 
 def main() -> None:
+    """Compute all of `study` from its episodes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", required=True, help="YAML file or JSON: study, metrics")
     parser.add_argument("--episodes", type=Path, required=True)
@@ -165,7 +167,7 @@ def success_matrix(rows: pd.DataFrame, study: Study) -> Float[np.ndarray, "s k k
 
 
 def shares(tasks: pd.DataFrame, study: Study) -> dict[str, Float[np.ndarray, "s n"]]:
-    """Shares of what is new of each seed and task after the first; a share of nulls is left out."""
+    """Shares of what is new of each seed and task after the first; one of nulls is left out."""
     later = tasks[tasks.task > 0].sort_values(["seed", "task"])
     found = {name: later[name].to_numpy(dtype=float, na_value=np.nan) for name in SHARES}
     return {
@@ -176,7 +178,7 @@ def shares(tasks: pd.DataFrame, study: Study) -> dict[str, Float[np.ndarray, "s 
 
 
 def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Success of every (suite, method, kind, stage, task, epoch), seeds together, with its interval.
+    """Success of every (suite, method, kind, stage, task, epoch), seeds together, and its interval.
 
     The epoch of a kept policy differs between seeds, so kept cells have epoch -1.
     """
@@ -190,10 +192,11 @@ def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def with_chosen_epoch(learned: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
-    """`learned` with the epoch of the policy that was kept of each task."""
-    kept = episodes[(episodes.kind == "kept") & (episodes.stage == episodes.task)]
+    """`learned` with the epoch whose policy was kept of each task: the earliest best of the curve."""
     by = ["suite", "method", "seed", "task"]
-    chosen = kept.groupby(by).epoch.first().rename("chosen_epoch").reset_index()
+    curves = episodes[episodes.kind == "curve"]
+    rates = curves.groupby([*by, "epoch"]).success.mean()
+    chosen = rates.groupby(by).idxmax().str[-1].rename("chosen_epoch").reset_index()
     return learned.merge(chosen, on=by, how="left", validate="one_to_one")
 
 
@@ -263,4 +266,7 @@ def _rates(rows: pd.DataFrame, index: list[str], columns: str, grid: pd.Index[An
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""Episode records: one JSONL line an episode, checked when read, told apart by who, what and when."""
+"""Episode records: one JSONL line an episode, checked when written and when read."""
 
 from __future__ import annotations
 
@@ -29,28 +29,40 @@ FIELDS: Final[dict[str, type]] = {
 }
 KINDS: Final = ("curve", "kept")
 COUNTS: Final = ("seed", "stage", "task", "epoch", "init_index", "episode_seed", "n_steps")
-KEY: Final = ["suite", "method", "seed", "stage", "task", "epoch", "kind", "init_index", "episode_seed"]
+KEY: Final = [
+    "suite",
+    "method",
+    "seed",
+    "stage",
+    "task",
+    "epoch",
+    "kind",
+    "init_index",
+    "episode_seed",
+]
 """What tells one episode from another."""
 
 
-def write(path: Path | str, records: Iterable[Mapping[str, Any]]) -> None:
+def write(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Write `records` as JSONL, one line each, keys sorted."""
     with atomic(path) as temporary:
         lines = [json.dumps(check(record, str(path)), sort_keys=True) for record in records]
         temporary.write_text("".join(line + "\n" for line in lines))
 
 
-def read(paths: Iterable[Path | str]) -> pd.DataFrame:
+def read(paths: Iterable[Path]) -> pd.DataFrame:
     """All records of `paths`, one row an episode, columns `FIELDS`.
 
     Raises: ValueError for a file that is missing, empty or cut off, for a wrong record or a second
     one of the same episode: a missing episode never counts as a failed one.
     """
-    rows = [record for path in paths for record in _read(Path(path))]
+    rows = [record for path in paths for record in _read(path)]
     frame = pd.DataFrame(rows, columns=list(FIELDS))
     twice = frame[frame.duplicated(KEY)]
     if len(twice):
-        raise ValueError(f"expected one record an episode, got two of {twice[KEY].iloc[0].to_dict()}")
+        raise ValueError(
+            f"expected one record an episode, got two of {twice[KEY].iloc[0].to_dict()}"
+        )
     return frame
 
 
