@@ -1,0 +1,231 @@
+"""Roll out what is due on one task at one stage: the policies of all epochs, or the kept one.
+
+Reads: checkpoints, the instruction's embedding, the task's BDDL file and initial states, and for a
+kept policy the records of the stage before: where what acts on the task is unchanged, they stand.
+Writes: one JSONL record an episode, by epoch and initial state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from t2s import params
+from t2s.data import embeddings, records, suites
+from t2s.sim import rollout
+
+KEPT = "kept"
+"""Key of the one policy there is when the kept policy is rolled out."""
+
+
+@dataclass(frozen=True)
+class MakeEnv:
+    """The environment of a task, made in the worker."""
+
+    bddl_path: Path
+    image_size: int
+
+    def __call__(self) -> rollout.Env:
+        from t2s.sim.env import Env  # imports MuJoCo, which the parent never needs
+
+        return Env(self.bddl_path, self.image_size)
+
+
+@dataclass(frozen=True)
+class MakePolicy:
+    """The policy of an epoch, made in the worker: it is told the instruction, never the task."""
+
+    source: str
+    method: str
+    checkpoints: dict[str, list[Path]]
+    task_emb: Float32[np.ndarray, "d"]
+    sample: bool
+
+    def __call__(self, key: str) -> rollout.Policy:
+        from t2s.lifelong import load_policy  # imports torch: seconds, which the parent saves
+
+        checkpoints = self.checkpoints[key]
+        return load_policy(self.source, self.method, checkpoints, self.task_emb, self.sample)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is due: the command line, the protocol, and who the episodes belong to."""
+
+    args: argparse.Namespace
+    evaluate: params.Evaluate
+    make_policy: MakePolicy
+    epochs: dict[str, int]  # of every policy, by its key
+    episodes: list[rollout.Episode]
+
+    def identity(self, device: str) -> dict[str, Any]:
+        """What the records of this job have in common."""
+        names = ("suite", "method", "seed", "stage", "task", "kind")
+        shared = {name: getattr(self.args, name) for name in names}
+        versions = rollout.versions(_device_name(device))
+        return shared | {"protocol": self.evaluate.protocol, "versions": versions}
+
+    def index(self, episode: rollout.Episode) -> dict[str, int]:
+        """What tells a record of this job from the others."""
+        return {
+            "epoch": self.epochs[episode.policy],
+            "init_index": episode.init_index,
+            "episode_seed": episode.seed,
+        }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Copy the records of the stage before where they stand, else simulate."""
+    args = _parser().parse_args(arguments)
+    evaluate = params.Evaluate.read(args.params)
+    task = suites.tasks(args.suite)[args.task]
+    init_states = np.load(task.init_states_path)
+    checkpoints = _policies(args.kind, args.checkpoints)
+    task_emb = _embedding(args.language, task.instruction)
+    sample = evaluate.rules.sample_actions
+    job = Job(
+        args,
+        evaluate,
+        MakePolicy(args.params, args.method, checkpoints, task_emb, sample),
+        _epochs(checkpoints, args.task),
+        _due(args, evaluate.rules, list(checkpoints), len(init_states)),
+    )
+    make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size)
+    records.write(args.out, _standing(job) or _simulated(job, make_env, init_states))
+
+
+def _policies(kind: str, checkpoints: list[Path]) -> dict[str, list[Path]]:
+    """Every policy's checkpoints, in the order of the tasks, by its key in the order of epochs."""
+    kept = [path for path in checkpoints if not path.name.startswith("epoch")]
+    last = sorted((path for path in checkpoints if path not in kept), key=_epoch)
+    if kind == "kept" and not last:
+        return {KEPT: kept}
+    if kind == "curve" and last:
+        return {path.stem: [*kept, path] for path in last}
+    wanted = "epoch*.safetensors" if kind == "curve" else "kept policies"
+    raise ValueError(f"expected {wanted}, got {[str(path) for path in checkpoints]}")
+
+
+def _epochs(checkpoints: dict[str, list[Path]], task: int) -> dict[str, int]:
+    """The epoch of every policy; of a kept one the epoch that was chosen on `task`."""
+    if KEPT not in checkpoints:
+        return {key: _epoch(paths[-1]) for key, paths in checkpoints.items()}
+    if task >= len(checkpoints[KEPT]):
+        raise ValueError(f"expected the kept policy of task {task}, got {len(checkpoints[KEPT])}")
+    chosen = checkpoints[KEPT][task].with_name("chosen.json")
+    return {KEPT: json.loads(chosen.read_text())["epoch"]}
+
+
+def _epoch(path: Path) -> int:
+    match = re.fullmatch(r"epoch(\d+)", path.stem)
+    if not match:
+        raise ValueError(f"expected epoch{{number}}.safetensors, got {path}")
+    return int(match[1])
+
+
+def _embedding(path: Path, instruction: str) -> Float32[np.ndarray, "d"]:
+    known = embeddings.read(path)
+    if instruction not in known:
+        raise ValueError(f"{path}: no embedding of '{instruction}'; have {sorted(known)}")
+    return known[instruction]
+
+
+def _due(
+    args: argparse.Namespace, rules: params.Protocol, keys: list[str], n_states: int
+) -> list[rollout.Episode]:
+    first = rules.kept_offset if args.kind == "kept" else 0
+    return [
+        rollout.Episode(
+            policy=key,
+            init_index=number % n_states,
+            seed=rollout.episode_seed(args.suite, args.task, number, args.seed, key),
+        )
+        for key in keys
+        for number in range(first, first + rules.n_rollouts)
+    ]
+
+
+def _standing(job: Job) -> list[dict[str, Any]] | None:
+    """The records of the stage before, as this stage's, if simulating again would give the same."""
+    if job.args.previous is None or not job.evaluate.reuse_records:
+        return None
+    found = [
+        {str(field): value for field, value in record.items()}
+        for record in records.read([job.args.previous]).to_dict("records")
+    ]
+    policy = job.make_policy(KEPT)
+    same = job.identity(str(policy.device)) | {
+        "stage": job.args.stage - 1,
+        "fingerprint": policy.fingerprint,
+    }
+    due = [same | job.index(episode) for episode in job.episodes]
+    if [{field: record[field] for field in same | due[0]} for record in found] != due:
+        return None
+    return [{**record, "stage": job.args.stage} for record in found]
+
+
+def _simulated(
+    job: Job, make_env: MakeEnv, init_states: Float64[np.ndarray, "n s"]
+) -> list[dict[str, Any]]:
+    rules = job.evaluate.rules
+    setting = rollout.Setting(
+        make_env, job.make_policy, init_states, rules.max_steps, rules.settle_steps
+    )
+    outcomes = rollout.roll_out(job.episodes, setting, job.args.workers)
+    return [
+        job.identity(outcome.device)
+        | job.index(episode)
+        | {
+            "success": outcome.success,
+            "n_steps": outcome.n_steps,
+            "fingerprint": outcome.fingerprint,
+        }
+        for episode, outcome in zip(job.episodes, outcomes, strict=True)
+    ]
+
+
+def _device_name(device: str) -> str:
+    """`cpu`, or the name of the GPU."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m t2s.evaluate", description=__doc__)
+    parser.add_argument("--suite", required=True)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--stage", type=int, required=True, help="tasks 0..stage were learned")
+    parser.add_argument("--task", type=int, required=True)
+    parser.add_argument("--kind", choices=records.KINDS, required=True)
+    parser.add_argument("--params", required=True, help="YAML file or JSON object")
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="kept policies in the order of the tasks; for a curve those before it, and its epoch*",
+    )
+    parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
+    parser.add_argument("--previous", type=Path, help="records of the stage before, if any")
+    parser.add_argument("--workers", type=int, default=1, help="processes; they change no record")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, rollout.RolloutError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,105 @@
+"""Film the last policy: one rollout of every task it has learned, from the first kept initial state.
+
+Reads: the kept policies, the instruction embeddings, the suite's BDDL files and initial states.
+Writes: task{j}.gif of every task, upright, under 1 MB each, and films.json with how they ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from t2s import params
+from t2s.data import embeddings, suites
+from t2s.data.files import atomic, write_json
+from t2s.lifelong import load_policy
+from t2s.sim import gl, rollout
+
+MAX_BYTES = 1_000_000
+N_COLORS = 64
+
+Frame = UInt8[np.ndarray, "h w 3"]
+
+
+def film(task: suites.Task, policy: rollout.Policy, source: str, seed: int) -> tuple[bytes, Any]:
+    """A gif of the first kept episode of `task`, and its success and number of steps."""
+    gl.choose()
+    from t2s.sim.env import Env  # imports MuJoCo, so after the choice
+
+    rules, look = params.Evaluate.read(source).rules, params.Film.read(source)
+    init_states = np.load(task.init_states_path)
+    env = Env(task.bddl_path, params.Env.read(source).image_size)
+    frames: list[Frame] = []
+    success, n_steps = rollout.play(
+        env,
+        policy,
+        init_states[rules.kept_offset % len(init_states)],
+        rollout.episode_seed(task.suite, task.index, rules.kept_offset, seed, "kept"),
+        max_steps=rules.max_steps,
+        settle_steps=rules.settle_steps,
+        on_step=lambda: frames.append(env.frame(look.size)),
+    )
+    env.close()
+    facts = {"instruction": task.instruction, "success": success, "n_steps": n_steps}
+    return encode(frames, look.fps), facts
+
+
+def encode(frames: Sequence[Frame], fps: int, max_bytes: int = MAX_BYTES) -> bytes:
+    """An endless gif of every 2nd frame, or of fewer where it would be larger than `max_bytes`."""
+    stride = 2
+    while len(gif := _gif(frames, stride, fps)) > max_bytes and stride < len(frames):
+        stride *= 2
+    return gif
+
+
+def _gif(frames: Sequence[Frame], stride: int, fps: int) -> bytes:
+    shown = [Image.fromarray(frame) for frame in [*frames[:-1:stride], frames[-1]]]
+    # One palette for all: colours do not flicker, and only what moves is stored.
+    palette = shown[0].quantize(N_COLORS, dither=Image.Dither.NONE)
+    first, *rest = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in shown]
+    file = io.BytesIO()
+    duration = round(1000 * stride / fps)  # [ms]
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=duration, loop=0)
+    return file.getvalue()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Film every task that the policies have learned."""
+    args = _parser().parse_args(arguments)
+    sample = params.Evaluate.read(args.params).rules.sample_actions
+    task_embs = embeddings.read(args.language)
+    films = {}
+    for task in suites.tasks(args.suite)[: len(args.checkpoints)]:
+        task_emb = task_embs[task.instruction]
+        policy = load_policy(args.params, args.method, args.checkpoints, task_emb, sample)
+        gif, films[f"task{task.index}"] = film(task, policy, args.params, args.seed)
+        with atomic(args.out / f"task{task.index}.gif") as temporary:
+            temporary.write_bytes(gif)
+    write_json(args.out / "films.json", films)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m t2s.film", description=__doc__)
+    parser.add_argument("--suite", required=True)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--params", required=True, help="YAML file or JSON object")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="by task")
+    parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"error: {error}")
