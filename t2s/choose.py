@@ -1,7 +1,7 @@
 """Choose the policy a task is left with: the earliest of the best epochs (LIBERO's rule).
 
 Reads: the records of the task's curve, and the checkpoints of its epochs.
-Writes: the chosen checkpoint as policy.safetensors, and chosen.json with the success of every epoch.
+Writes: the chosen checkpoint as policy.safetensors, chosen.json with the success of every epoch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from t2s.data.files import atomic, write_json
 def choose(success: dict[int, float]) -> int:
     """The earliest of the epochs with the highest success.
 
-    Source: LIBERO, libero/lifelong/algos/base.py, `learn_one_task` (`if success_rate > prev_success`).
+    Source: LIBERO, libero/lifelong/algos/base.py (`if prev_success_rate < success_rate`).
     """
     return min(success, key=lambda epoch: (-success[epoch], epoch))
 
@@ -29,7 +29,7 @@ def success_rates(curve: Path) -> dict[int, float]:
     if set(episodes.kind) != {"curve"} or episodes.task.nunique() != 1:
         raise ValueError(f"{curve}: expected the curve of one task, got other records")
     rates = episodes.groupby("epoch").success.mean()
-    return {int(epoch): float(rate) for epoch, rate in rates.items()}
+    return dict(zip(rates.index.tolist(), rates.tolist(), strict=True))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Copy the records of the stage before where they stand, else simulate."""
     args = _parser().parse_args(arguments)
     evaluate = params.Evaluate.read(args.params)
-    task = suites.tasks(args.suite)[args.task]
+    task = suites.task(args.suite, args.task)
     init_states = np.load(task.init_states_path)
     checkpoints = _policies(args.kind, args.checkpoints)
     task_emb = _embedding(args.language, task.instruction)

@@ -1,4 +1,4 @@
-"""Film the last policy: one rollout of every task it has learned, from the first kept initial state.
+"""Film the last policy: one rollout of every task learned, from its first kept initial state.
 
 Reads: the kept policies, the instruction embeddings, the suite's BDDL files and initial states.
 Writes: task{j}.gif of every task, upright, under 1 MB each, and films.json with how they ended.

@@ -1,0 +1,95 @@
+"""An environment and policies of a few lines, for what surrounds the real ones; all of it pickles."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+Observation = dict[str, np.ndarray]
+
+
+class WalkEnv:
+    """A random walk: each episode succeeds, if at all, at a step that its seed decides."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self.x = 0.0
+
+    def reset(self, init_state: np.ndarray, seed: int, settle_steps: int) -> Observation:
+        self.rng = np.random.default_rng(seed)
+        self.x = float(init_state[0])
+        time.sleep(0.02 * self.rng.random())  # so that workers end in no particular order
+        return self._observe()
+
+    def step(self, action: np.ndarray) -> tuple[Observation, bool]:
+        self.x += float(action[0]) + self.rng.normal()
+        return self._observe(), self.x > 3.0
+
+    def frame(self, size: int) -> np.ndarray:
+        return np.full((size, size, 3), int(self.x) % 256, np.uint8)
+
+    def close(self) -> None:
+        pass
+
+    def _observe(self) -> Observation:
+        return {"x": np.array([self.x])}
+
+
+@dataclass
+class HashPolicy:
+    """Moves at random; its fingerprint is a hash of all that it has seen in the episode."""
+
+    device: str = "cpu"
+    fingerprint: str = ""
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+
+    def reset(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.fingerprint = ""
+
+    def act(self, observation: Observation) -> np.ndarray:
+        seen = b"".join(observation[key].tobytes() for key in sorted(observation))
+        self.fingerprint = hashlib.sha256(self.fingerprint.encode() + seen).hexdigest()
+        return self.rng.uniform(-1, 1, 7).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class MakePolicy:
+    """Policies by key: 'raise' and 'die' do so at their first action."""
+
+    def __call__(self, key: str) -> HashPolicy:
+        return {"raise": Raises, "die": Dies}.get(key, HashPolicy)()
+
+
+class Raises(HashPolicy):
+    def act(self, observation: Observation) -> np.ndarray:
+        raise ZeroDivisionError("the gripper is on fire")
+
+
+class Dies(HashPolicy):
+    def act(self, observation: Observation) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+def fail_to_make() -> WalkEnv:
+    raise FileNotFoundError("no such scene")
+
+
+@dataclass(frozen=True)
+class MakeRealEnv:
+    """The environment of a BDDL file."""
+
+    bddl_path: Path
+    image_size: int
+
+    def __call__(self) -> object:
+        from t2s.sim.env import Env
+
+        return Env(self.bddl_path, self.image_size)
