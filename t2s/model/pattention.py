@@ -15,6 +15,7 @@ others stays the same, bit for bit.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -31,7 +32,7 @@ GELU_POWER = 0.425
 
 def theta(scores: Float[Tensor, "... n"]) -> Float[Tensor, "... n"]:
     """GeLU(A / ||A||_2 * sqrt(n)) along the token axis: TokenFormer's `l2_norm_gelu` (arXiv 2410.23168, eq. 6)."""
-    return F.gelu(scores * torch.rsqrt(scores.square().mean(-1, keepdim=True) + EPS))
+    return F.gelu(F.rms_norm(scores, scores.shape[-1:], eps=EPS))  # A / ||A|| sqrt(n) is A over its root mean square
 
 
 class Pattention(nn.Module):
@@ -62,17 +63,12 @@ class Pattention(nn.Module):
         self.value_param_tokens[name] = nn.Parameter(torch.zeros_like(values) if zero else values)
 
     def forward(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:
-        return self.attend(F.linear(x, self.keys()))
+        groups = (theta(self.scores(x, self.key_param_tokens[g])) @ self.value_param_tokens[g] for g in self.active)
+        return functools.reduce(torch.add, groups)
 
-    def keys(self) -> Float[Tensor, "n d_in"]:
-        """Key tokens of the active groups, one below the other."""
-        return torch.cat([self.key_param_tokens[name] for name in self.active])
-
-    def attend(self, scores: Float[Tensor, "... n"]) -> Float[Tensor, "... d_out"]:
-        """Theta inside each active group, then the values."""
-        values = [self.value_param_tokens[name] for name in self.active]
-        groups = scores.split([len(v) for v in values], dim=-1)
-        return torch.cat([theta(group) for group in groups], dim=-1) @ torch.cat(values)
+    def scores(self, x: Float[Tensor, "... d_in"], keys: Float[Tensor, "n d_in"]) -> Float[Tensor, "... n"]:
+        """Inner products of the input with the keys of one group."""
+        return F.linear(x, keys)
 
 
 class PattentionConv(Pattention):
@@ -83,6 +79,9 @@ class PattentionConv(Pattention):
         self.kernel, self.stride, self.padding = kernel, stride, padding
 
     def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
-        filters = self.keys().unflatten(1, (-1, self.kernel, self.kernel))
-        scores = F.conv2d(x, filters, stride=self.stride, padding=self.padding)
-        return self.attend(scores.movedim(1, -1)).movedim(-1, 1)
+        return super().forward(x).movedim(-1, 1)
+
+    def scores(self, x: Float[Tensor, "b c_in h w"], keys: Float[Tensor, "n d_in"]) -> Float[Tensor, "b h2 w2 n"]:
+        """Inner products of every patch with the keys of one group."""
+        filters = keys.unflatten(1, (-1, self.kernel, self.kernel))
+        return F.conv2d(x, filters, stride=self.stride, padding=self.padding).movedim(1, -1)

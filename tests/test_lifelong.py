@@ -1,0 +1,191 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from t2s import lifelong, params
+from t2s.lifelong import checkpoint
+from t2s.lifelong.learner import Windows
+from t2s.lifelong.t2s import TASK_EMB
+
+ROOT = Path(__file__).parent.parent
+SECTIONS = params.read(str(ROOT / "params.yaml"))
+SMALL = {
+    "policy": SECTIONS["policy"]
+    | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6], "chunk_len": 4, "replan_every": 2},
+    "learn": SECTIONS["learn"] | {"batch_size": 4, "warmup_steps": 1, "device": "cpu"},
+    "methods": {
+        "t2s": SECTIONS["methods"]["t2s"] | {"n_tokens": 12, "new_tokens_max": 3, "new_tokens_min": 1},
+        "sequential": SECTIONS["methods"]["sequential"],
+    },
+}
+EMBEDDINGS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+
+
+def source(**methods):
+    changed = {name: SMALL["methods"][name] | values for name, values in methods.items()}
+    return json.dumps(SMALL | {"methods": SMALL["methods"] | changed})
+
+
+def observations(b=4):
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randint(0, 256, (b, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    joints = torch.randn(b, 7, generator=generator)
+    fingers = torch.rand(b, 2, generator=generator) * 0.04
+    return {
+        "agentview_rgb": image,
+        "eye_in_hand_rgb": image.flip(2),
+        "joint_states": joints,
+        "gripper_states": fingers,
+    }
+
+
+def learn(method, task, earlier, folder, n_steps=3, source=source()):  # noqa: B008
+    """Learns a few steps of random actions; the path of the kept checkpoint."""
+    learner_class, settings = lifelong.pick(source, method)
+    learner = learner_class(settings, seed=0, device=torch.device("cpu"))
+    learner.start_task(task, EMBEDDINGS[task], [checkpoint.read(p) for p in earlier])
+    learner.optimise(learner.trainable, n_steps)
+    generator = torch.Generator().manual_seed(task)
+    for _ in range(n_steps):
+        actions = torch.rand(4, 4, 7, generator=generator) * 2 - 1
+        learner.observe(Windows(observations(), actions, torch.ones(4, 4, dtype=torch.bool)))
+    path = folder / f"{method}{task}.safetensors"
+    learner.checkpoint().write(path)
+    return path
+
+
+def chain(method, n, folder, **kwargs):
+    paths = []
+    for task in range(n):
+        paths.append(learn(method, task, paths, folder, **kwargs))
+    return paths
+
+
+def act(method, paths, task, source=source(), sample=False):  # noqa: B008
+    policy = lifelong.load_policy(source, method, paths, EMBEDDINGS[task], sample=sample)
+    policy.reset(7)
+    first = {name: values[0].numpy() for name, values in observations().items()}
+    return policy, np.stack([policy.act(first) for _ in range(5)])
+
+
+@pytest.mark.parametrize("reuse", ["language", "all", "none", "random"])
+def test_t2s_computes_bit_identical_actions_for_old_tasks_after_later_ones(tmp_path, reuse):
+    values = source(t2s={"reuse": reuse, "reuse_threshold": -1.0})
+    paths = chain("t2s", 4, tmp_path, source=values)
+    for task in range(3):
+        then, actions_then = act("t2s", paths[: task + 1], task, values)
+        now, actions_now = act("t2s", paths, task, values)
+        assert np.array_equal(actions_then, actions_now)
+        assert then.fingerprint == now.fingerprint
+
+
+def test_sequential_forgets(tmp_path):
+    paths = chain("sequential", 2, tmp_path)
+    then, actions_then = act("sequential", paths[:1], 0)
+    now, actions_now = act("sequential", paths, 0)
+    assert not np.array_equal(actions_then, actions_now)
+    assert then.fingerprint != now.fingerprint
+
+
+def test_growth_changes_no_output_before_it_learns(tmp_path):
+    """With one task reused, an untrained new task acts as the reused one would under its instruction."""
+    first = chain("t2s", 1, tmp_path)
+    untrained = learn("t2s", 1, first, tmp_path, n_steps=0)
+    network, bank = lifelong.t2s.rebuild(
+        lifelong.pick(source(), "t2s")[1].policy, [checkpoint.read(p) for p in [*first, untrained]], 8
+    )
+    emb = torch.from_numpy(EMBEDDINGS[1]).expand(4, -1)
+    bank.activate([0])
+    before = network.actions(observations(), emb, None)
+    bank.activate([0, 1])
+    assert torch.equal(network.actions(observations(), emb, None), before)
+
+
+def test_only_the_new_group_learns_and_is_in_the_optimiser(tmp_path):
+    first = chain("t2s", 1, tmp_path)
+    learner_class, settings = lifelong.pick(source(), "t2s")
+    learner = learner_class(settings, 0, torch.device("cpu"))
+    learner.start_task(1, EMBEDDINGS[1], [checkpoint.read(first[0])])
+    learner.optimise(learner.trainable, 1)
+    in_optimiser = {id(p) for group in learner.optimizer.param_groups for p in group["params"]}
+    named = dict(learner.network.named_parameters())
+    assert in_optimiser == {id(p) for name, p in named.items() if name.endswith(".1")}
+    base = {name: p.detach().clone() for name, p in named.items() if name.endswith(".0")}
+    actions = torch.zeros(4, 4, 7)
+    learner.observe(Windows(observations(), actions, torch.ones(4, 4, dtype=torch.bool)))
+    assert all(torch.equal(named[name], values) for name, values in base.items())
+
+
+def test_a_checkpoint_of_t2s_is_a_delta(tmp_path):
+    paths = chain("t2s", 3, tmp_path)
+    kept = checkpoint.read(paths[2])
+    assert all(name.endswith(".2") for name in kept.tensors if name != TASK_EMB)
+    assert kept.header == {"task": 2, "active": kept.header["active"]}
+    assert paths[2].stat().st_size < paths[0].stat().st_size
+
+
+def test_the_policy_is_found_by_the_instruction_alone(tmp_path):
+    paths = chain("t2s", 3, tmp_path)
+    fingerprints = [act("t2s", paths, task)[0].fingerprint for task in range(3)]
+    assert len(set(fingerprints)) == 3
+
+
+def test_learning_twice_gives_the_same_bytes(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    for method in ("t2s", "sequential"):
+        for one, two in zip(chain(method, 2, a), chain(method, 2, b), strict=True):
+            assert one.read_bytes() == two.read_bytes()
+
+
+def test_seeds_differ(tmp_path):
+    learner_class, settings = lifelong.pick(source(), "sequential")
+    tensors = []
+    for seed in (0, 1):
+        learner = learner_class(settings, seed, torch.device("cpu"))
+        learner.start_task(0, EMBEDDINGS[0], [])
+        tensors.append(learner.checkpoint().tensors["language.weight"])
+    assert not torch.equal(*tensors)
+
+
+def test_sampled_actions_follow_the_seed_of_the_episode(tmp_path):
+    paths = chain("t2s", 1, tmp_path)
+    assert np.array_equal(act("t2s", paths, 0, sample=True)[1], act("t2s", paths, 0, sample=True)[1])
+
+
+def test_chunks_are_replanned_as_they_run(tmp_path):
+    _, actions = act("t2s", chain("t2s", 1, tmp_path), 0)
+    assert np.array_equal(actions[0], actions[2])  # the same observation, replanned after two actions
+    assert not np.array_equal(actions[0], actions[1])
+
+
+@pytest.mark.parametrize("method", ["t2s", "sequential"])
+def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path, method):
+    paths = chain(method, 1, tmp_path)
+    wider = json.loads(source())
+    wider["policy"]["embed_dim"] = 32
+    with pytest.raises(ValueError, match=r"expected .*got") as error:
+        act(method, paths, 0, json.dumps(wider))
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    (path,) = chain("t2s", 1, tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"t2s0.safetensors: expected a checkpoint"):
+        checkpoint.read(path)
+    with pytest.raises(ValueError, match=r"nope.safetensors: expected a checkpoint"):
+        checkpoint.read(tmp_path / "nope.safetensors")
+
+
+def test_counts_add_up(tmp_path):
+    paths = chain("t2s", 2, tmp_path)
+    learner_class, settings = lifelong.pick(source(), "t2s")
+    learner = learner_class(settings, 0, torch.device("cpu"))
+    learner.start_task(2, EMBEDDINGS[2], [checkpoint.read(p) for p in paths])
+    counts = learner.counts()
+    assert counts["n_parameters_total"] == sum(p.numel() for p in learner.network.parameters())
+    assert 0 < counts["n_tokens_new"] < 0.25 * counts["n_tokens_bank"]
+    assert set(counts["similarity"]) == {"0", "1"}

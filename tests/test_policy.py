@@ -1,0 +1,111 @@
+import torch
+
+from t2s import params
+from t2s.model.bank import Bank
+from t2s.model.head import HEADS, MIN_STD, GMMHead, L1Head
+from t2s.model.maps import Plain, Tokenised
+from t2s.model.policy import PolicyNetwork, SpatialSoftmax
+
+POLICY = params.Policy(
+    embed_dim=16,
+    n_layers=2,
+    n_heads=2,
+    stem_channels=[4, 6],
+    chunk_len=3,
+    replan_every=2,
+    head="gmm",
+    n_modes=2,
+)
+
+
+def batch(b=2, size=32):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (b, size, size, 3), dtype=torch.uint8, generator=generator)
+    states = {"joint_states": torch.randn(b, 7), "gripper_states": torch.rand(b, 2)}
+    return {"agentview_rgb": image, "eye_in_hand_rgb": image.flip(1), **states}
+
+
+def test_spatial_softmax_finds_the_brightest_pixel():
+    image = torch.zeros(1, 1, 5, 5)
+    image[0, 0, 4, 1] = 100.0
+    assert torch.allclose(SpatialSoftmax()(image), torch.tensor([[1.0, -0.5]]), atol=1e-4)
+
+
+def test_both_networks_give_chunks_of_actions_in_range():
+    for maps in (Plain(), Tokenised()):
+        network = PolicyNetwork(POLICY, 8, maps)
+        if isinstance(maps, Tokenised):
+            bank = Bank(network)
+            bank.grow(0, 6, torch.Generator().manual_seed(0), zero=False)
+            bank.activate([0])
+        actions = network.actions(batch(), torch.randn(2, 8), None)
+        assert actions.shape == (2, 3, 7)
+        assert actions.abs().max() <= 1
+
+
+def test_every_parameter_of_the_tokenised_network_is_a_token():
+    network = PolicyNetwork(POLICY, 8, Tokenised())
+    assert not list(network.parameters())
+    assert not list(network.buffers())
+    bank = Bank(network)
+    bank.grow(0, 6, torch.Generator(), zero=False)
+    assert set(bank.group(0)) == {name for name, _ in network.named_parameters()}
+
+
+def test_the_instruction_and_every_input_matter():
+    network = PolicyNetwork(POLICY, 8, Plain())
+    emb = torch.randn(2, 8)
+    before = network.actions(batch(), emb, None)
+    assert not torch.equal(network.actions(batch(), -emb, None), before)
+    for name in batch():
+        changed = batch()
+        changed[name] = changed[name] * 0
+        assert not torch.equal(network.actions(changed, emb, None), before), name
+
+
+def heads():
+    torch.manual_seed(0)
+    return {name: head(POLICY, Plain()) for name, head in HEADS.items()}
+
+
+def test_the_loss_ignores_actions_past_the_end_of_a_demonstration():
+    x, target = torch.randn(4, 16), torch.rand(4, 3, 7) * 2 - 1
+    valid = torch.tensor([[True, True, False]] * 4)
+    other = target.clone()
+    other[:, 2] = 0.0
+    for head in heads().values():
+        assert torch.equal(head.loss(x, target, valid), head.loss(x, other, valid))
+        assert not torch.equal(head.loss(x, target, valid | True), head.loss(x, other, valid | True))
+
+
+def test_l1_loss_is_the_mean_absolute_error():
+    head = heads()["l1"]
+    assert isinstance(head, L1Head)
+    x = torch.randn(4, 16)
+    target = head.actions(x, None) + 0.25
+    assert torch.isclose(head.loss(x, target, torch.ones(4, 3, dtype=torch.bool)), torch.tensor(0.25))
+
+
+def test_gmm_loss_is_the_likelihood_of_a_mixture_over_chunks():
+    head = heads()["gmm"]
+    assert isinstance(head, GMMHead)
+    x, target = torch.randn(4, 16), torch.rand(4, 3, 7) * 2 - 1
+    means = head.means(x).flatten(2)
+    std = torch.nn.functional.softplus(head.scale(x)).unflatten(-1, head.shape).flatten(2) + MIN_STD
+    modes = torch.distributions.Independent(torch.distributions.Normal(means, std), 1)
+    mixture = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(logits=head.logits(x)), modes
+    )
+    log_2pi = torch.log(torch.tensor(2 * torch.pi))
+    expected = -(mixture.log_prob(target.flatten(1)) / 21).mean() - 0.5 * log_2pi  # constant left out
+    assert torch.allclose(head.loss(x, target, torch.ones(4, 3, dtype=torch.bool)), expected, atol=1e-4)
+
+
+def test_gmm_sampling_follows_its_generator():
+    head, x = heads()["gmm"], torch.randn(64, 16)
+
+    def draw(seed):
+        return head.actions(x, torch.Generator().manual_seed(seed))
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
