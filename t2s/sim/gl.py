@@ -55,7 +55,7 @@ def check() -> str:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         remedy = REMEDIES.get(backend, "set MUJOCO_GL to egl or osmesa")
-        reason = _first_error(done.stderr) or f"exit status {done.returncode}"
+        reason = first_error(done.stderr) or f"exit status {done.returncode}"
         raise RuntimeError(f"OpenGL ({backend}) draws no frame: {reason}; {remedy}")
     return backend
 
@@ -63,10 +63,10 @@ def check() -> str:
 def _default() -> str:
     if sys.platform != "linux":
         return "cgl" if sys.platform == "darwin" else "wgl"
-    return "egl" if _nvidia_draws() else "osmesa"
+    return "egl" if nvidia_draws() else "osmesa"
 
 
-def _nvidia_draws(devices: Path = Path("/dev")) -> bool:
+def nvidia_draws(devices: Path = Path("/dev")) -> bool:
     """Whether there is a GPU and its EGL driver: containers often have only what computes."""
     if not any(devices.glob("nvidia[0-9]*")):
         return False
@@ -77,7 +77,7 @@ def _nvidia_draws(devices: Path = Path("/dev")) -> bool:
     return True
 
 
-def _first_error(stderr: str) -> str:
+def first_error(stderr: str) -> str:
     """The exception raised first: those that follow ('no attribute ...') are its consequences."""
     lines = [line for line in stderr.splitlines() if line[:1].strip() and ": " in line]
     return next((line for line in lines if not line.startswith("Exception ignored")), "")
