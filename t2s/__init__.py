@@ -1,0 +1,1 @@
+"""Lifelong imitation learning with tokenised skill scaling, from demonstrations to figures."""

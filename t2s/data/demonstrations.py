@@ -1,0 +1,138 @@
+"""Demonstrations of one task as HDF5 in LIBERO's layout, which robomimic reads too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from t2s.data.files import atomic
+
+IMAGES = ("agentview_rgb", "eye_in_hand_rgb")
+VECTORS = {"joint_states": 7, "gripper_states": 2}
+ACTION_DIM = 7
+TOLERANCE = 1e-6  # human demonstrations reach 1 exactly; rounding may pass it
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """All steps of all demonstrations of a task, one after another; demo i is starts[i]:starts[i+1]."""
+
+    agentview_rgb: UInt8[np.ndarray, "t h w 3"]
+    eye_in_hand_rgb: UInt8[np.ndarray, "t h w 3"]
+    joint_states: Float32[np.ndarray, "t 7"]
+    gripper_states: Float32[np.ndarray, "t 2"]
+    actions: Float32[np.ndarray, "t 7"]
+    starts: Int64[np.ndarray, "n_demos_plus_1"]
+    instruction: str
+    source: str
+    """'scripted' or 'human'"""
+
+
+def write(
+    path: Path, demos: Sequence[Mapping[str, np.ndarray]], attributes: Mapping[str, Any]
+) -> None:
+    """Write `demos` as data/demo_0, ...; the same arrays give the same bytes.
+
+    Keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, `states`, ...) and `init_state`.
+    `attributes` belong to `data`; its `model_file` goes to every demo, as LIBERO has it.
+    """
+    model_file = attributes["model_file"]
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        data = file.create_group("data", track_order=False)
+        for key in sorted(attributes.keys() - {"model_file"}):
+            data.attrs[key] = attributes[key]
+        data.attrs["num_demos"] = len(demos)
+        data.attrs["total"] = sum(len(demo["actions"]) for demo in demos)
+        for number, demo in enumerate(demos):
+            _write_demo(data.create_group(f"demo_{number}"), demo, model_file)
+
+
+def _write_demo(group: Any, demo: Mapping[str, np.ndarray], model_file: str) -> None:
+    group.attrs["num_samples"] = len(demo["actions"])
+    group.attrs["init_state"] = demo["init_state"]
+    group.attrs["model_file"] = model_file
+    for key in sorted(demo.keys() - {"init_state"}):
+        packing = {"compression": "gzip", "compression_opts": 1} if demo[key].ndim == 4 else {}
+        group.create_dataset(key, data=demo[key], track_times=False, **packing)
+
+
+def read(path: Path, image_size: int) -> Demonstrations:
+    """Demonstrations of `path`, checked.
+
+    Raises: ValueError in one line naming the file and what is wrong with it.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(file, image_size)
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        reason = " ".join(str(error).split()).strip("'\"")
+        raise ValueError(f"{path}: not a readable file of demonstrations: {reason}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _read(file: Any, image_size: int) -> Demonstrations:
+    if "data" not in file:
+        raise ValueError(f"expected a group 'data'; have {sorted(file)}")
+    data = file["data"]
+    demos = sorted(data, key=lambda name: int(name.removeprefix("demo_")))
+    if not demos:
+        raise ValueError("expected demonstrations, got none")
+    if data.attrs.get("num_demos", len(demos)) != len(demos):
+        raise ValueError(f"expected {data.attrs['num_demos']} demonstrations, got {len(demos)}")
+    parts = [_read_demo(data[name], name, image_size) for name in demos]
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    starts = np.cumsum([0, *(len(part["actions"]) for part in parts)], dtype=np.int64)
+    instruction = json.loads(data.attrs["problem_info"])["language_instruction"]
+    return Demonstrations(
+        **joined,
+        starts=starts,
+        instruction="".join(instruction).strip('"'),
+        source=str(data.attrs.get("source", "human")),
+    )
+
+
+def _read_demo(demo: Any, name: str, image_size: int) -> dict[str, np.ndarray]:
+    paths = {key: f"obs/{key}" for key in (*IMAGES, *VECTORS)} | {"actions": "actions"}
+    missing = [path for path in paths.values() if path not in demo]
+    if missing:
+        raise ValueError(f"expected '{missing[0]}' in {name}; have {_datasets(demo)}")
+    arrays = {key: demo[path][()] for key, path in paths.items()}
+    n = len(arrays["actions"])
+    if n == 0:
+        raise ValueError(f"{name}: expected at least one step, got none")
+    for key in IMAGES:
+        _check(f"{name} {key}", arrays[key], (n, image_size, image_size, 3), np.dtype(np.uint8))
+    for key, dim in {**VECTORS, "actions": ACTION_DIM}.items():
+        _check(f"{name} {key}", arrays[key], (n, dim))
+        arrays[key] = arrays[key].astype(np.float32)
+    if np.abs(arrays["actions"]).max() > 1 + TOLERANCE:
+        worst = np.abs(arrays["actions"]).max()
+        raise ValueError(f"{name}: expected actions in [-1, 1], got {worst:.3g}")
+    return arrays
+
+
+def _check(
+    what: str, array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None
+) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{what}: expected shape {shape}, got {array.shape}")
+    if dtype is not None and array.dtype != dtype:
+        raise ValueError(f"{what}: expected {dtype}, got {array.dtype}")
+    if dtype is None and array.dtype.kind != "f":
+        raise ValueError(f"{what}: expected floats, got {array.dtype}")
+    if dtype is None and not np.isfinite(array).all():
+        raise ValueError(f"{what}: expected finite numbers, got nan or inf")
+
+
+def _datasets(group: Any) -> list[str]:
+    names: list[str] = []
+    group.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+    return sorted(names)

@@ -1,0 +1,71 @@
+"""The suites and their tasks in LIBERO's sense: a BDDL file and stored initial states each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCKS_DIR = Path(__file__).parents[1] / "sim" / "blocks"
+NAMES: dict[str, tuple[str, ...]] = {
+    "blocks_object": (
+        "pick_up_the_red_cube_and_place_it_in_the_bin",
+        "pick_up_the_blue_cylinder_and_place_it_in_the_bin",
+        "pick_up_the_yellow_ball_and_place_it_in_the_bin",
+        "pick_up_the_green_brick_and_place_it_in_the_bin",
+        "pick_up_the_white_cube_and_place_it_in_the_bin",
+        "pick_up_the_purple_cylinder_and_place_it_in_the_bin",
+        "pick_up_the_orange_ball_and_place_it_in_the_bin",
+        "pick_up_the_cyan_brick_and_place_it_in_the_bin",
+        "pick_up_the_black_cube_and_place_it_in_the_bin",
+        "pick_up_the_pink_cylinder_and_place_it_in_the_bin",
+    ),
+}
+"""Task names of every suite, in the order in which they are learned."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a suite; `name` is its BDDL file's stem and `instruction` what the policy is told."""
+
+    suite: str
+    index: int
+    name: str
+    instruction: str
+    bddl_path: Path
+    init_states_path: Path
+
+
+def tasks(suite: str) -> list[Task]:
+    """The ten tasks of `suite`, in order.
+
+    Raises: ValueError for an unknown suite.
+    """
+    if suite not in NAMES:
+        raise ValueError(f"unknown suite '{suite}'; have {sorted(NAMES)}")
+    return [_task(suite, index, name) for index, name in enumerate(NAMES[suite])]
+
+
+def task(suite: str, index: int) -> Task:
+    """Task `index` of `suite`.
+
+    Raises: ValueError for an unknown suite or index.
+    """
+    have = tasks(suite)
+    if index not in range(len(have)):
+        raise ValueError(f"unknown task {index} of {suite}; have 0 to {len(have) - 1}")
+    return have[index]
+
+
+def _task(suite: str, index: int, name: str) -> Task:
+    bddl_path = BLOCKS_DIR / "bddl" / suite / f"{name}.bddl"
+    init_states_path = BLOCKS_DIR / "init_states" / suite / f"{name}.npy"
+    return Task(suite, index, name, _instruction(bddl_path), bddl_path, init_states_path)
+
+
+def _instruction(bddl_path: Path) -> str:
+    """The (:language ...) of a BDDL file, in lower case as LIBERO's own parser gives it."""
+    found = re.search(r"\(:language\s+([^)]*)\)", bddl_path.read_text())
+    if found is None:
+        raise ValueError(f"{bddl_path}: expected (:language ...)")
+    return " ".join(found.group(1).lower().split())

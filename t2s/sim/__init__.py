@@ -1,0 +1,1 @@
+"""Simulation: environments built from LIBERO problems, and the scripted expert."""

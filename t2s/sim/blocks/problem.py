@@ -1,0 +1,93 @@
+"""The LIBERO problem of the embedded suites: a Panda at a floor of primitive shapes."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from functools import partial
+from typing import Any
+
+import libero.libero
+import libero.libero.envs  # noqa: F401 - registers the problems and must come before its submodules
+import numpy as np
+from libero.libero.envs.bddl_base_domain import TASK_MAPPING, BDDLBaseDomain, register_problem
+from libero.libero.envs.regions import REGION_SAMPLERS
+from libero.libero.envs.regions.workspace_region_sampler import Libero100TableRegionSampler
+
+from t2s.sim.blocks import BLOCKS_DIR, objects
+
+objects.register()
+
+# Joints [rad] with the gripper low over the work area: demonstrations stay short.
+INIT_QPOS = np.array([0.0, 0.223, 0.0, -2.216, 0.0, 2.44, np.pi / 4])
+GRAY = {"robot0": "0.82 0.82 0.84 1", "gripper0": "0.35 0.35 0.38 1"}
+# Keeps an object's centre, not its outline, inside its region, as the regions of 5 cm are meant.
+REGION_SAMPLERS["blocks_floor_manipulation"] = {"floor": partial(Libero100TableRegionSampler, z_offset=0.001)}
+
+
+# LIBERO's decorator leaves None under the class's own name.
+Libero_Floor_Manipulation: Any = TASK_MAPPING["libero_floor_manipulation"]
+
+
+class Blocks_Floor_Manipulation(Libero_Floor_Manipulation):  # type: ignore[misc]
+    """LIBERO's floor problem (sites, predicates, goal) in our arena; its __init__ is not run."""
+
+    def __init__(self, bddl_file_name: str, *args: Any, **kwargs: Any) -> None:
+        self.workspace_name = "floor"
+        self.visualization_sites_list: list[str] = []
+        self.z_offset = 0.0
+        styles = {"floor_style": "light-gray", "wall_style": "light-gray-plaster"}
+        kwargs |= {
+            "robots": [f"OnTheGround{name}" for name in kwargs["robots"]],
+            "workspace_offset": (0.0, 0.0, 0.0),
+            "arena_type": "floor",
+            "scene_xml": str(BLOCKS_DIR / "mjcf" / "floor.xml"),
+            "scene_properties": styles,
+            "render_collision_mesh": True,
+            "render_visual_mesh": True,
+        }
+        BDDLBaseDomain.__init__(self, bddl_file_name, *args, **kwargs)
+
+    def _load_model(self) -> None:
+        super()._load_model()
+        self.robots[0].init_qpos = INIT_QPOS
+        robot = self.robots[0].robot_model
+        for part in [robot, *robot.models]:
+            part._visual_geoms = []
+        _drop_visual_meshes(self.model.root)
+
+    def _initialize_sim(self, xml_string: str | None = None) -> None:
+        super()._initialize_sim(xml_string)
+        self.sim.model._model.vis.quality.offsamples = 0  # multisampling takes half of OSMesa's time
+
+    def _load_sites_in_arena(self, mujoco_arena: Any) -> None:
+        """LIBERO's, and a region that is one point (a fixture's place) gets a size MuJoCo accepts."""
+        super()._load_sites_in_arena(mujoco_arena)
+        for site in mujoco_arena.floor_body.iter("site"):
+            size = [max(float(number), 1e-6) for number in site.get("size").split()]
+            site.set("size", " ".join(map(str, size)))
+
+    def _setup_camera(self, mujoco_arena: Any) -> None:
+        """The camera is in mjcf/floor.xml: it fills 64 px with the work area."""
+
+
+register_problem(Blocks_Floor_Manipulation)
+
+
+def _drop_visual_meshes(root: ET.Element) -> None:
+    """Draw the Panda by its collision geometry: its visual meshes have 168,000 faces, 30-60 ms a frame."""
+    for body in root.iter("body"):
+        for geom in body.findall("geom"):
+            prefix = (geom.get("name") or "").split("_")[0]
+            if prefix not in GRAY:
+                continue
+            if geom.get("group") == "1":
+                body.remove(geom)
+            else:
+                geom.set("rgba", GRAY[prefix])
+                geom.attrib.pop("material", None)
+    used = {geom.get("mesh") for geom in root.iter("geom")}
+    asset = root.find("asset")
+    assert asset is not None
+    for mesh in asset.findall("mesh"):
+        if mesh.get("name") not in used:
+            asset.remove(mesh)

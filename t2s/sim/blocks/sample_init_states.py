@@ -1,0 +1,53 @@
+"""The 50 initial states that rollouts of a task start from, drawn once from its BDDL file's regions.
+
+Reads: bddl/{suite}/{task}.bddl beside this file; --task takes a part of its name, else all are drawn.
+Writes: {out}/{suite}/{task}.npy, float64 (50, state); the committed ones are in init_states/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from t2s.sim.blocks import BLOCKS_DIR
+from t2s.sim.env import Env
+
+N_STATES = 50  # as LIBERO stores
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line entry."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", default="")
+    parser.add_argument("--out", type=Path, default=BLOCKS_DIR / "init_states")
+    args = parser.parse_args(arguments)
+    for bddl_path in sorted((BLOCKS_DIR / "bddl").glob("*/*.bddl")):
+        if args.task in bddl_path.stem:
+            save(sample(bddl_path), args.out / bddl_path.parent.name / f"{bddl_path.stem}.npy")
+
+
+def sample(bddl_path: Path) -> Float64[np.ndarray, "50 s"]:
+    """Initial states of one task: its name is the seed, so no other task or demonstration shares them."""
+    seeds = np.random.SeedSequence(list(bddl_path.stem.encode())).generate_state(N_STATES)
+    env = Env(bddl_path, image_size=64)
+    try:
+        return np.stack([env.sample(int(seed)) for seed in seeds])
+    finally:
+        env.close()
+
+
+def save(states: Float64[np.ndarray, "50 s"], path: Path) -> None:
+    """Write `states` whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        np.save(file, states, allow_pickle=False)
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""One environment class for every LIBERO problem, the embedded suites' included."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2s.sim import gl, quiet
+
+gl.choose()
+quiet.prepare()
+
+import libero.libero  # noqa: E402
+import mujoco  # noqa: E402
+import robosuite  # noqa: E402
+
+from t2s.sim.arm import Arm  # noqa: E402
+from t2s.sim.blocks import BLOCKS_DIR  # noqa: E402
+
+libero.libero._assets_path_cache = str(BLOCKS_DIR)  # else hf-libero downloads its assets
+
+from libero.libero.envs.bddl_base_domain import TASK_MAPPING  # noqa: E402
+from libero.libero.envs.bddl_utils import get_problem_info  # noqa: E402
+from robosuite.utils.errors import RandomizationError  # noqa: E402
+
+import t2s.sim.blocks.problem  # noqa: E402, F401 - registers the problem
+
+CAMERAS = {"agentview_rgb": "agentview", "eye_in_hand_rgb": "robot0_eye_in_hand"}
+CONTROL_FREQ = 20  # [Hz]
+ACTION_DIM = 7
+
+
+class Env:
+    """A Panda in the scene of one BDDL file, seen by two square cameras."""
+
+    def __init__(self, bddl_path: Path, image_size: int) -> None:
+        info = get_problem_info(str(bddl_path))
+        self.instruction: str = info["language_instruction"]
+        self.problem_name: str = info["problem_name"]
+        self._image_size = image_size
+        self._env = _build(TASK_MAPPING[info["problem_name"]], bddl_path)
+        self._model, self._data = self._env.sim.model._model, self._env.sim.data._data
+        self._context = self._env.sim._render_context_offscreen
+        self._cameras = {key: self._model.camera(name).id for key, name in CAMERAS.items()}
+        robot = self._env.robots[0]
+        self._joints = np.array(robot._ref_joint_pos_indexes)
+        self._fingers = np.array(robot._ref_gripper_joint_pos_indexes)
+        self.n_states = 1 + self._model.nq + self._model.nv
+
+    def reset(self, init_state: np.ndarray, seed: int, settle_steps: int) -> dict[str, np.ndarray]:
+        """Observation after `settle_steps` zero actions from `init_state`; earlier episodes leave no trace."""
+        if init_state.shape != (self.n_states,):
+            raise ValueError(f"expected init_state of shape ({self.n_states},), got {init_state.shape}")
+        self.sample(seed)
+        self.set_state(init_state)
+        self.settle(settle_steps)
+        return self.observe()
+
+    def sample(self, seed: int) -> np.ndarray:
+        """Reset to a state drawn from the BDDL file's regions by `seed`; returns that state."""
+        np.random.seed(seed)
+        gripper = self._env.robots[0].gripper
+        gripper.current_action = np.zeros_like(gripper.current_action, dtype=float)
+        _reset(self._env)
+        self._arm = Arm(self._env)
+        return self.state()
+
+    def settle(self, n_steps: int) -> None:
+        """Let objects come to rest: `n_steps` zero actions."""
+        for _ in range(n_steps):
+            self._arm.step(np.zeros(ACTION_DIM))
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], bool]:
+        """Observation after one control period, and whether the goal holds then."""
+        success = self.advance(action)
+        return self.observe(), success
+
+    def advance(self, action: np.ndarray) -> bool:
+        """`step` without rendering."""
+        if np.shape(action) != (ACTION_DIM,) or not np.isfinite(action).all():
+            raise ValueError(f"expected an action of {ACTION_DIM} finite numbers, got {action!r}")
+        self._arm.step(np.asarray(action, dtype=np.float64))
+        self._env._post_process()
+        return bool(self._env._check_success())
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """The observation of the present state (t2s/data/__init__.py says what it holds)."""
+        images = {key: self._render(camera, self._image_size) for key, camera in self._cameras.items()}
+        return images | {
+            "joint_states": self._data.qpos[self._joints].astype(np.float32),
+            "gripper_states": self._data.qpos[self._fingers].astype(np.float32),
+        }
+
+    def state(self) -> np.ndarray:
+        """Time [s], positions and velocities, flat."""
+        return np.concatenate([[self._data.time], self._data.qpos, self._data.qvel])
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Put the simulation at `state`; the controller keeps its goal until the next action."""
+        n = self._model.nq
+        self._data.time = state[0]
+        self._data.qpos[:], self._data.qvel[:] = state[1 : 1 + n], state[1 + n :]
+        mujoco.mj_forward(self._model, self._data)
+
+    def grip_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position [m] and rotation matrix of the point between the fingertips."""
+        site = self._env.robots[0].eef_site_id
+        return self._data.site_xpos[site].copy(), self._data.site_xmat[site].reshape(3, 3).copy()
+
+    @property
+    def goal(self) -> list[list[str]]:
+        """The predicates that must hold, e.g. [["in", "red_cube_1", "bin_1_contain_region"]]."""
+        goal: list[list[str]] = self._env.parsed_problem["goal_state"]
+        return goal
+
+    def position(self, name: str) -> np.ndarray:
+        """Position [m] of an object, a fixture or a region by its name in the BDDL file."""
+        state = self._env.object_states_dict[name].get_geom_state()
+        return np.array(state["pos"])
+
+    def frame(self, size: int) -> np.ndarray:
+        """The agent's view as an upright (size, size, 3) uint8 picture for people."""
+        return self._render(self._cameras["agentview_rgb"], size)[::-1].copy()
+
+    def model_xml(self) -> str:
+        """The scene's MJCF, with paths that do not depend on where packages are installed."""
+        xml: str = self._env.model.get_xml()
+        for package in (robosuite.__path__[0], str(BLOCKS_DIR.parents[1])):
+            xml = xml.replace(f"{Path(package).parent}/", "")
+        return xml
+
+    def close(self) -> None:
+        """Free the simulation and its GL context."""
+        self._env.close()
+
+    def _render(self, camera: int, size: int) -> np.ndarray:
+        self._context.render(size, size, camera)
+        image: np.ndarray = self._context.read_pixels(size, size)
+        return image
+
+
+def versions() -> dict[str, str]:
+    """What an episode's outcome may depend on."""
+    names = {"mujoco": "mujoco", "robosuite": "robosuite", "libero": "hf-libero"}
+    return {key: version(name) for key, name in names.items()} | {"gl": os.environ["MUJOCO_GL"]}
+
+
+def _build(problem: Any, bddl_path: Path) -> Any:
+    """A robosuite environment that is reset softly (hard resets leak) and renders only when asked."""
+    controller = robosuite.load_controller_config(default_controller="OSC_POSE")
+    for _ in range(100):
+        try:
+            return problem(
+                str(bddl_path),
+                robots=["Panda"],
+                controller_configs=controller,
+                initialization_noise=None,
+                use_camera_obs=False,
+                has_offscreen_renderer=True,
+                hard_reset=False,
+                ignore_done=True,
+                control_freq=CONTROL_FREQ,
+            )
+        except RandomizationError:
+            continue
+    raise RuntimeError(f"{bddl_path}: no placement of its objects without overlap in 100 attempts")
+
+
+def _reset(env: Any) -> None:
+    for _ in range(100):
+        try:
+            env.reset()
+            return
+        except RandomizationError:
+            continue
+    raise RuntimeError(f"{env.bddl_file_name}: no placement of its objects without overlap in 100 attempts")

@@ -1,0 +1,52 @@
+"""Import robosuite and LIBERO without log files, questions, downloads or anything written to $HOME."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+
+def prepare() -> None:
+    """Call once before the first import of robosuite or libero; a second call does nothing."""
+    if "robosuite.macros" not in sys.modules:
+        _load_macros()
+    if "LIBERO_CONFIG_PATH" not in os.environ:
+        os.environ["LIBERO_CONFIG_PATH"] = str(_write_config())
+
+
+def _package_dir(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(f"no package '{name}': run `make setup`")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _load_macros() -> None:
+    """Load robosuite's macros ahead of the package: importing it opens /tmp/robosuite.log at once."""
+    path = _package_dir("robosuite") / "macros.py"
+    spec = importlib.util.spec_from_file_location("robosuite.macros", path)
+    assert spec is not None and spec.loader is not None
+    macros = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(macros)
+    macros.FILE_LOGGING_LEVEL = None  # type: ignore[attr-defined]
+    macros.CONSOLE_LOGGING_LEVEL = "ERROR"  # type: ignore[attr-defined]
+    sys.modules["robosuite.macros"] = macros
+
+
+def _write_config() -> Path:
+    """A LIBERO config of this user's own; without one, importing libero asks on stdin."""
+    root = _package_dir("libero") / "libero"
+    names = {"benchmark_root": ".", "bddl_files": "bddl_files", "init_states": "init_files", "assets": "assets"}
+    config = {key: str(root / name) for key, name in names.items()}
+    config["datasets"] = str(root.parent / "datasets")
+    folder = Path(tempfile.gettempdir()) / f"t2s-libero-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    temporary = folder / f"config.{os.getpid()}.yaml"
+    temporary.write_text(yaml.safe_dump(config))
+    os.replace(temporary, folder / "config.yaml")
+    return folder
