@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate = params.Evaluate.read(args.params)
     task = suites.task(args.suite, args.task)
     init_states = np.load(task.init_states_path)
-    checkpoints = _policies(args.kind, args.checkpoints)
+    checkpoints = policies(args.kind, args.checkpoints)
     task_emb = _embedding(args.language, task.instruction)
     sample = evaluate.rules.sample_actions
     job = Job(
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     records.write(args.out, _standing(job) or _simulated(job, make_env, init_states))
 
 
-def _policies(kind: str, checkpoints: list[Path]) -> dict[str, list[Path]]:
+def policies(kind: str, checkpoints: list[Path]) -> dict[str, list[Path]]:
     """Every policy's checkpoints, in the order of the tasks, by its key in the order of epochs."""
     kept = [path for path in checkpoints if not path.name.startswith("epoch")]
     last = sorted((path for path in checkpoints if path not in kept), key=_epoch)

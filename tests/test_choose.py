@@ -1,0 +1,67 @@
+"""Which epoch a task is left with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import record
+
+from t2s import choose
+from t2s.data import records
+
+CURVE = {0: [False, False], 20: [True, False], 40: [False, True], 60: [False, False]}
+
+
+def write(folder: Path, curve: dict[int, list[bool]] = CURVE, kind: str = "curve") -> list[str]:
+    """The records and checkpoints of a curve; the command's arguments."""
+    episodes = [
+        record(kind=kind, epoch=epoch, init_index=i, success=success)
+        for epoch, successes in curve.items()
+        for i, success in enumerate(successes)
+    ]
+    records.write(folder / "task0_curve.jsonl", episodes)
+    checkpoints = [folder / f"epoch{epoch}.safetensors" for epoch in curve]
+    for path in checkpoints:
+        path.write_bytes(path.name.encode())
+    named = [str(path) for path in checkpoints]
+    curve_path, out = str(folder / "task0_curve.jsonl"), str(folder / "out")
+    return ["--curve", curve_path, "--out", out, "--checkpoints", *named]
+
+
+def test_the_earliest_of_the_best_epochs_is_copied(tmp_path: Path) -> None:
+    choose.main(write(tmp_path))
+    assert (tmp_path / "out/policy.safetensors").read_bytes() == b"epoch20.safetensors"
+
+
+def test_the_success_of_every_epoch_is_told(tmp_path: Path) -> None:
+    choose.main(write(tmp_path))
+    assert json.loads((tmp_path / "out/chosen.json").read_text()) == {
+        "epoch": 20,
+        "success": {"0": 0.0, "20": 0.5, "40": 0.5, "60": 0.0},
+    }
+
+
+@given(st.dictionaries(st.integers(0, 50), st.sampled_from([0.0, 0.5, 1.0]), min_size=1))
+def test_no_epoch_is_better_and_no_earlier_one_as_good(success: dict[int, float]) -> None:
+    chosen = choose.choose(success)
+    for epoch, rate in success.items():
+        assert rate < success[chosen] or (rate == success[chosen] and epoch >= chosen)
+
+
+def test_epochs_are_compared_as_numbers() -> None:
+    assert choose.choose({100: 0.5, 20: 0.5}) == 20
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path: Path) -> None:
+    arguments = [a for a in write(tmp_path) if not a.endswith("epoch20.safetensors")]
+    with pytest.raises(ValueError, match=r"expected a checkpoint of epoch 20; have \['epoch0'"):
+        choose.main(arguments)
+
+
+def test_records_of_kept_policies_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected the curve of one task"):
+        choose.main(write(tmp_path, kind="kept"))

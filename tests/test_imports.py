@@ -1,0 +1,117 @@
+"""The layers: who may import whom, and which file alone knows a library."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "t2s").rglob("*.py"))
+LAYERS: dict[str, set[str]] = {
+    "params": set(),
+    "data": {"params", "data"},
+    "model": {"params", "model"},
+    "sim": {"params", "sim"},
+    "lifelong": {"params", "data", "model", "lifelong"},
+    "command": {"params", "data", "model", "sim", "lifelong"},
+}
+ONLY_IN = {
+    "mujoco": "t2s/sim/",
+    "robosuite": "t2s/sim/",
+    "libero": "t2s/sim/",
+    "bddl": "t2s/sim/",
+    "h5py": "t2s/data/demonstrations.py",
+    "matplotlib": "t2s/figures.py",
+    "seaborn": "t2s/figures.py",
+    "transformers": "t2s/language.py",
+    "requests": "nowhere",
+    "pickle": "nowhere",
+    "dill": "nowhere",
+    "joblib": "nowhere",
+}
+VAGUE = {"utils", "util", "common", "helpers", "core", "misc"}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def layer(path: Path) -> str:
+    parts = path.relative_to(ROOT / "t2s").with_suffix("").parts
+    return parts[0] if parts[0] in LAYERS else "command"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of all that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own(path: Path) -> set[str]:
+    """Layers, and commands by name, that a file imports."""
+    return {module.split(".")[1] for module in imports(path) if module.startswith("t2s.")}
+
+
+def closure(path: Path, seen: set[Path] | None = None) -> set[str]:
+    """Libraries that importing a file brings in through files of ours."""
+    seen = seen if seen is not None else set()
+    if path in seen or not path.is_file():
+        return set()
+    seen.add(path)
+    found: set[str] = set()
+    for module in imports(path):
+        top, *rest = module.split(".")
+        if top != "t2s":
+            found.add(top)
+        for depth in range(1, len(rest) + 1) if top == "t2s" else ():
+            base = ROOT.joinpath("t2s", *rest[:depth])
+            found |= closure(base.with_suffix(".py"), seen) | closure(base / "__init__.py", seen)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_point_down(path: Path) -> None:
+    if path.parent == ROOT / "t2s" and path.stem == "__init__":
+        assert not own(path)
+    else:
+        assert own(path) <= LAYERS[layer(path)]
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_known_in_one_place(library: str) -> None:
+    users = [name(path) for path in FILES if library in {m.split(".")[0] for m in imports(path)}]
+    assert [user for user in users if not user.startswith(ONLY_IN[library])] == []
+
+
+def test_metrics_need_neither_torch_nor_the_simulator() -> None:
+    assert "numpy" in closure(ROOT / "t2s/metrics.py")
+    assert not {"torch", "mujoco", "matplotlib"} & closure(ROOT / "t2s/metrics.py")
+
+
+def test_params_need_only_yaml_and_pydantic() -> None:
+    libraries = closure(ROOT / "t2s/params.py") - set(sys.stdlib_module_names)
+    assert libraries == {"yaml", "pydantic"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_nothing_is_evaluated_or_unpickled(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not {"eval", "exec", "torch.load", "torch.save"} & called
+    starred = [
+        n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"
+    ]
+    assert starred == []
+    assert "allow_pickle=True" not in path.read_text()
+
+
+def test_no_module_has_a_vague_name() -> None:
+    assert [name(path) for path in FILES if VAGUE & set(path.with_suffix("").parts)] == []
