@@ -1,7 +1,8 @@
 """FWT, NBT and AUC from episode records, with intervals, and what every task cost.
 
-Reads: episodes/{suite}/{method}/seed{s}/*.jsonl, runs/{suite}/{method}/seed{s}/task{k}/learn.json
-Writes: metrics.json, success.csv (every cell with its Wilson interval), tasks.csv
+Reads, in a folder of results: episodes/{suite}/{method}/seed{s}/*.jsonl,
+runs/{suite}/{method}/seed{s}/task{k}/learn.json
+Writes there: metrics.json, success.csv (every cell with its Wilson interval), tasks.csv
 
 c[k, j] is the success on task j after learning task k, c[k, k, e] the one after e epochs.
 Source: LIBERO, arXiv 2306.03310, section 4.3 and libero/lifelong/metric.py.
@@ -36,18 +37,14 @@ def main() -> None:
     """Compute all of `study` from its episodes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", required=True, help="YAML file or JSON: study, metrics")
-    parser.add_argument("--episodes", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="metrics.json")
-    parser.add_argument("--success", type=Path, required=True, help="success.csv")
-    parser.add_argument("--tasks", type=Path, required=True, help="tasks.csv")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
     args = parser.parse_args()
     study, rules = Study.read(args.params), Metrics.read(args.params)
-    episodes = records.read(episode_paths(args.episodes, study))
-    learned = read_learned(args.runs, study)
-    files.write_json(args.out, summarise(episodes, learned, study, rules))
-    files.write_text(args.success, to_csv(cells(episodes, rules.confidence)))
-    files.write_text(args.tasks, to_csv(with_chosen_epoch(learned, episodes)))
+    episodes = records.read(episode_paths(args.results / "episodes", study))
+    learned = read_learned(args.results / "runs", study)
+    files.write_json(args.results / "metrics.json", summarise(episodes, learned, study, rules))
+    files.write_text(args.results / "success.csv", to_csv(cells(episodes, rules.confidence)))
+    files.write_text(args.results / "tasks.csv", to_csv(with_chosen_epoch(learned, episodes)))
 
 
 def held(curves: Float[np.ndarray, "*n e"]) -> Float[np.ndarray, "*n e"]:
@@ -178,7 +175,7 @@ def shares(tasks: pd.DataFrame, study: Study) -> dict[str, Float[np.ndarray, "s 
 
 
 def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Success of every (suite, method, kind, stage, task, epoch), seeds together, and its interval.
+    """Success of every suite, method, kind, stage, task and epoch, seeds together; its interval.
 
     The epoch of a kept policy differs between seeds, so kept cells have epoch -1.
     """
@@ -192,7 +189,7 @@ def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def with_chosen_epoch(learned: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
-    """`learned` with the epoch whose policy was kept of each task: the earliest best of the curve."""
+    """`learned` with the epoch whose policy was kept of each task: the curve's earliest best."""
     by = ["suite", "method", "seed", "task"]
     curves = episodes[episodes.kind == "curve"]
     rates = curves.groupby([*by, "epoch"]).success.mean()

@@ -12,6 +12,13 @@ from t2s.data import files, records
 
 VERSIONS = {"mujoco": "3.3.2", "robosuite": "1.4.0", "gl": "osmesa", "device": "cpu"}
 EPOCHS = (0, 10, 20)
+BLOCKS = {
+    "n_rollouts": 20,
+    "max_steps": 150,
+    "settle_steps": 5,
+    "sample_actions": False,
+    "kept_offset": 20,
+}
 
 
 def params(n_tasks: int = 3, seeds: tuple[int, ...] = (0, 1)) -> dict[str, Any]:
@@ -24,6 +31,7 @@ def params(n_tasks: int = 3, seeds: tuple[int, ...] = (0, 1)) -> dict[str, Any]:
             "seeds": list(seeds),
         },
         "metrics": {"confidence": 0.95, "n_bootstrap": 200, "seed": 0},
+        "evaluate": {"protocol": "blocks", "reuse_records": True, "protocols": {"blocks": BLOCKS}},
         "figures": {"context": "paper", "palette": "colorblind", "dpi": 60},
     }
 

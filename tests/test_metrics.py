@@ -179,19 +179,15 @@ def test_the_command_writes_the_same_bytes_twice(tmp_path: Path) -> None:
     sections = synthetic.params()
     synthetic.write(tmp_path, sections["study"])
 
-    def run(name: str) -> list[bytes]:
-        out = tmp_path / name
-        paths = [out / "metrics.json", out / "success.csv", out / "tasks.csv"]
+    def run() -> list[bytes]:
         command = [sys.executable, "-m", "t2s.metrics", "--params", json.dumps(sections)]
-        command += ["--episodes", str(tmp_path / "episodes"), "--runs", str(tmp_path / "runs")]
-        for flag, path in zip(["--out", "--success", "--tasks"], paths, strict=True):
-            command += [flag, str(path)]
-        subprocess.run(command, check=True)
-        return [path.read_bytes() for path in paths]
+        subprocess.run([*command, "--results", str(tmp_path)], check=True)
+        names = ("metrics.json", "success.csv", "tasks.csv")
+        return [(tmp_path / name).read_bytes() for name in names]
 
-    assert run("first") == run("second")
-    summary = json.loads((tmp_path / "first/metrics.json").read_text())
+    assert run() == run()
+    summary = json.loads((tmp_path / "metrics.json").read_text())
     of_t2s, of_sequential = (summary["blocks_object"][m] for m in ("t2s", "sequential"))
     assert of_t2s["nbt"]["mean"] < 0.2 < of_sequential["nbt"]["mean"]
-    tasks = pd.read_csv(tmp_path / "first/tasks.csv")
+    tasks = pd.read_csv(tmp_path / "tasks.csv")
     assert tasks.chosen_epoch.tolist() == [20] * len(tasks)

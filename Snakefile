@@ -1,0 +1,53 @@
+# The whole study: demonstrations, language, policies learned one task after another, rollouts, report.
+#
+#   snakemake --cores all                          the study of params.yaml, ending in results/report.html
+#   snakemake --cores all --configfile FILE        values of FILE replace those of params.yaml
+#   snakemake --cores all --config 'learn={lr: 1.0e-3}'
+#   snakemake --cores 1 -n                         what would run, and why
+
+from snakemake.utils import min_version
+
+min_version("9.18")
+
+
+configfile: "params.yaml"
+
+
+pathvars:
+    results="results",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/demos.smk"
+include: "workflow/rules/language.smk"
+include: "workflow/rules/learn.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    all_demos,
+    all_episodes,
+
+
+rule all:
+    default_target: True
+    input:
+        "results/metrics.json",
+        tables(),
+        figures(),
+        "results/report.html",
+
+
+rule all_demos:
+    input:
+        expand(
+            "results/demos/{suite}/task{task}.json", suite=STUDY.suites, task=TASKS
+        ),
+
+
+rule all_episodes:
+    input:
+        episodes(),
+        learned(),

@@ -1,0 +1,230 @@
+"""Tables in Markdown, LaTeX and CSV: headline, success, tasks, and what others published.
+
+Reads, in a folder of results: metrics.json, success.csv, tasks.csv; reference_results.csv of t2s.
+Writes there: tables/{headline,success,tasks,published}.{md,tex,csv}
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from t2s.data.files import write_text
+from t2s.params import Evaluate, Metrics, Study
+
+COLUMNS: Final = {
+    "fwt": "FWT",
+    "fwt_final": "FWT final",
+    "nbt": "NBT",
+    "auc": "AUC",
+    "success_final": "Success at the end",
+    "new_token_share": "New tokens",
+    "new_parameter_share": "Trainable parameters",
+    "delta_byte_share": "Checkpoint bytes",
+}
+"""Columns of the headline table, in %."""
+
+RECONSTRUCTION: Final = (
+    "T2S is this project's reconstruction: of the paper (arXiv 2508.01167) only the abstract could"
+    " be had, and no code was released."
+)
+DEFINITIONS: Final = (
+    "In %. FWT, NBT and AUC as LIBERO defines them (arXiv 2306.03310): FWT is the mean over the"
+    " learning curve, NBT is divided by K. FWT final: success of the kept policy after learning,"
+    " {states}. New tokens, trainable parameters and checkpoint bytes: mean over the tasks after the"
+    " first, as shares of the bank's tokens, the whole policy's parameters and the first task's"
+    " checkpoint."
+)
+STATES: Final = {
+    True: "on initial states that were not used to choose it",
+    False: "rolled out a second time from the initial states that it was chosen on",
+}
+PUBLISHED: Final = (
+    "Published by others, on LIBERO's suites and with other policies; not comparable with our"
+    " numbers digit by digit. In %."
+)
+DASH: Final = "–"
+
+
+def main() -> None:
+    """Write all tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", required=True, help="YAML or JSON: study, metrics, evaluate")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
+    args = parser.parse_args()
+    study, confidence = Study.read(args.params), Metrics.read(args.params).confidence
+    fresh = Evaluate.read(args.params).rules.kept_offset > 0
+    summary = json.loads((args.results / "metrics.json").read_text())
+    success = pd.read_csv(args.results / "success.csv")
+    tasks = pd.read_csv(args.results / "tasks.csv")
+    intervals = f"In brackets {confidence:.0%} intervals"
+    bootstrap = f"{intervals}, bootstrapped over seeds and tasks."
+    wilson = f"{intervals} (Wilson) over the episodes of all seeds; in %."
+    folder = args.results / "tables"
+    write(
+        folder / "headline",
+        "Lifelong learning",
+        headline(summary, study, text=True),
+        [DEFINITIONS.format(states=STATES[fresh]), bootstrap, RECONSTRUCTION],
+        raw=headline(summary, study, text=False),
+    )
+    write(
+        folder / "success",
+        "Success on each task after learning each task",
+        matrix(success, study),
+        ["Rows: tasks learned so far; columns: task rolled out.", wilson, RECONSTRUCTION],
+        raw=success[success.kind == "kept"].drop(columns=["kind", "epoch"]),
+    )
+    write(
+        folder / "tasks",
+        "What each task added and reused",
+        per_task(tasks),
+        ["Shares in %. Similarity: cosine of the instructions' embeddings.", RECONSTRUCTION],
+        raw=tasks,
+    )
+    write(folder / "published", "Published numbers", published(), [PUBLISHED], raw=read_published())
+
+
+def headline(summary: dict[str, Any], study: Study, *, text: bool) -> pd.DataFrame:
+    """One row a suite and method; text as `mean (low to high)` in %, else fractions."""
+    rows = []
+    for suite in study.suites:
+        for method in study.methods:
+            values = summary[suite][method]
+            row: dict[str, Any] = {"Suite": suite, "Method": method}
+            if text:
+                row |= {title: percent(values.get(name)) for name, title in COLUMNS.items()}
+            else:
+                row |= _flat(values)
+            rows.append(row | {"Seeds": values["fwt"]["n_seeds"]})
+    return pd.DataFrame(rows)
+
+
+def percent(interval: dict[str, float] | None) -> str:
+    """`72.5 (60.0 to 83.1)`, or a dash where the metric does not apply."""
+    if interval is None:
+        return DASH
+    mean, low, high = (_round(interval[name]) for name in ("mean", "low", "high"))
+    return mean if mean == low == high else f"{mean} ({low} to {high})"
+
+
+def matrix(success: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Rows: suite, method, tasks learned; a column a task: `success (low to high)` in %."""
+    kept = success[success.kind == "kept"]
+    cell = [
+        f"{100 * row['success']:.0f} ({100 * row['low']:.0f} to {100 * row['high']:.0f})"
+        for row in kept.to_dict("records")
+    ]
+    table = kept.assign(cell=cell).pivot_table(
+        "cell", index=["suite", "method", "stage"], columns="task", aggfunc="first"
+    )
+    order = [
+        (suite, method, stage)
+        for suite in study.suites
+        for method in study.methods
+        for stage in range(study.n_tasks)
+    ]
+    table = table.reindex(pd.MultiIndex.from_tuples(order, names=table.index.names)).fillna("")
+    table = table.reset_index().assign(stage=lambda t: t.stage + 1)
+    names = {"suite": "Suite", "method": "Method", "stage": "Tasks learned"}
+    return table.rename(columns=names | {j: f"Task {j + 1}" for j in range(study.n_tasks)})
+
+
+def per_task(tasks: pd.DataFrame) -> pd.DataFrame:
+    """One row a suite, method, seed and task."""
+    reused = [_reused(*pair) for pair in zip(tasks.active, tasks.similarity, strict=True)]
+    return pd.DataFrame(
+        {
+            "Suite": tasks.suite,
+            "Method": tasks.method,
+            "Seed": tasks.seed,
+            "Task": tasks.task + 1,
+            "Instruction": tasks.instruction,
+            "Kept epoch": tasks.chosen_epoch,
+            "New tokens": [_whole(v) for v in tasks.n_tokens_new],
+            "Bank": [_whole(v) for v in tasks.n_tokens_bank],
+            "Token share": [_share(v) for v in tasks.new_token_share],
+            "Parameter share": [_share(v) for v in tasks.new_parameter_share],
+            "Reused tasks (similarity)": reused,
+        }
+    )
+
+
+def read_published() -> pd.DataFrame:
+    """Numbers that others published, one a row, with their source and definition."""
+    return pd.read_csv(Path(__file__).parent / "data" / "reference_results.csv")
+
+
+def published() -> pd.DataFrame:
+    """Published numbers, one row a method and suite, in the order of reference_results.csv."""
+    rows = read_published()
+    error = [f" ± {_round(e)}" if e == e else "" for e in rows.error]
+    rows["cell"] = [_round(v) + e for v, e in zip(rows.value, error, strict=True)]
+    metrics = ["FWT", "NBT", "AUC", "success", "new token share"]
+    by = ["method", "architecture", "suite", "definition", "source"]
+    table = rows.pivot_table("cell", index=by, columns="metric", aggfunc="first", sort=False)
+    table = table[metrics].fillna(DASH).reset_index()
+    table.columns = [str(name) for name in table.columns]
+    shown = ["method", "architecture", "suite", *metrics, "definition", "source"]
+    return table[shown].rename(columns=lambda name: name[:1].upper() + name[1:])
+
+
+def write(stem: Path, title: str, table: pd.DataFrame, notes: list[str], raw: pd.DataFrame) -> None:
+    """`table` with title and notes as .md and .tex, and the plain numbers as .csv."""
+    body = table.to_markdown(index=False, disable_numparse=True)
+    lines = [f"### {title}", "", body, "", *[f"{note}  " for note in notes]]
+    write_text(stem.with_suffix(".md"), "\n".join(lines) + "\n")
+    write_text(stem.with_suffix(".tex"), latex(title, table, notes))
+    csv = raw.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_text(stem.with_suffix(".csv"), csv)
+
+
+def latex(title: str, table: pd.DataFrame, notes: list[str]) -> str:
+    """A booktabs table, the notes as its caption."""
+    plain = table.map(_tex).rename(columns=_tex)
+    style = plain.style.hide(axis="index")
+    caption = " ".join(_tex(text) for text in [f"{title}.", *notes])
+    text = style.to_latex(hrules=True, caption=caption, position="ht", position_float="centering")
+    return f"% needs \\usepackage{{booktabs}}\n{text}"
+
+
+def _tex(value: Any) -> str:
+    text = str(value)
+    for plain, escaped in {"\\": "/", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}.items():
+        text = text.replace(plain, escaped)
+    return text.replace("±", r"$\pm$").replace(DASH, "--")
+
+
+def _flat(values: dict[str, dict[str, float]]) -> dict[str, float]:
+    parts = ("mean", "low", "high")
+    return {f"{name}_{part}": values[name][part] for name in values for part in parts}
+
+
+def _reused(active: str, similarity: str) -> str:
+    cosine = json.loads(similarity)
+    found = [f"{j + 1} ({cosine[str(j)]:.2f})" for j in json.loads(active) if str(j) in cosine]
+    return ", ".join(found) or DASH
+
+
+def _round(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _share(value: float) -> str:
+    return _round(value) if value == value else DASH  # NaN is not equal to itself
+
+
+def _whole(value: float) -> str:
+    return str(int(value)) if value == value else DASH
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

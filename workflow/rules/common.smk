@@ -1,0 +1,207 @@
+# What the rules share: the checked params, the sections a rule sees, the code a command is made of.
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.utils import update_config
+
+import t2s.params
+
+ROOT = Path(workflow.basedir)
+
+
+def typed(value):
+    """The value of a --config option: Snakemake hands on what is inside braces as text."""
+    if isinstance(value, dict):
+        return {key: typed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [typed(inner) for inner in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+def checked(config):
+    """The validated params, or one line on what is wrong and the end."""
+    try:
+        return t2s.params.check(dict(config))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+update_config(config, typed(workflow.config_settings.config or {}))
+PARAMS = checked(config)
+STUDY = PARAMS.study
+TASKS = range(STUDY.n_tasks)
+EPOCHS = PARAMS.learn.eval_epochs
+CHAIN = "{suite}/{method}/seed{seed}"
+if not workflow.deployment_settings.deployment_method:
+    # Whoever calls Snakemake by its path gets the Python it belongs to.
+    shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
+
+wildcard_constraints:
+    suite="|".join(t2s.params.SUITES),
+    method="|".join(map(re.escape, config["methods"])),
+    seed=r"\d+",
+    stage=r"\d+",
+    task=r"\d+",
+
+
+def sections(*names, method=None):
+    """JSON of exactly these sections of the params: what a rule sees, and what makes it run again.
+
+    Of `methods` only `method`, of the protocols only the one in force.
+    """
+    chosen = {name: config[name] for name in names}
+    if method is not None:
+        chosen["methods"] = {method: config["methods"][method]}
+    if "evaluate" in chosen:
+        protocol = config["evaluate"]["protocol"]
+        rules = {protocol: config["evaluate"]["protocols"][protocol]}
+        chosen["evaluate"] = config["evaluate"] | {"protocols": rules}
+    return json.dumps(chosen, sort_keys=True)
+
+
+def code(*modules):
+    """The files of t2s that these modules import, themselves included, as Snakemake tracks none.
+
+    Without t2s/params.py: it only checks values, and those are in `params:` of every rule.
+    """
+    found, waiting = set(), [f"t2s.{module}" for module in modules]
+    while waiting:
+        path = source(waiting.pop())
+        if path and path not in found:
+            found.add(path)
+            waiting += imports(path)
+    return sorted(str(path.relative_to(ROOT)) for path in found - {ROOT / "t2s/params.py"})
+
+
+def source(module):
+    """The file of a module of t2s, or None."""
+    path = ROOT / Path(*module.split("."))
+    files = [path.with_suffix(".py"), path / "__init__.py"]
+    return next((file for file in files if file.is_file()), None)
+
+
+def imports(path):
+    """Names that the file imports from t2s, wherever in it, and the packages they lie in."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
+    within = [name.split(".") for name in names if name.split(".")[0] == "t2s"]
+    return {".".join(parts[: i + 1]) for parts in within for i in range(len(parts))}
+
+
+def scenes():
+    """What the simulator reads that is not Python: arenas, objects, tasks, initial states."""
+    folder = ROOT / "t2s/sim/blocks"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    kept = [path for path in files if path.suffix not in {".py", ".pyc"}]
+    return sorted(str(path.relative_to(ROOT)) for path in kept)
+
+
+def upto(pattern, n):
+    """`pattern` for every task before the `n`-th, its other wildcards left open."""
+    return [pattern.replace("{task}", str(task)) for task in range(int(n))]
+
+
+def runs(wildcards):
+    """The folder of one chain's policies."""
+    return f"results/runs/{wildcards.suite}/{wildcards.method}/seed{wildcards.seed}"
+
+
+def before(wildcards):
+    """The records of the same task one stage earlier; none where the task was just learned."""
+    stage, task = int(wildcards.stage), int(wildcards.task)
+    chain = f"{wildcards.suite}/{wildcards.method}/seed{wildcards.seed}"
+    return [f"results/episodes/{chain}/stage{stage - 1}_task{task}.jsonl"] * (task < stage)
+
+
+def chains(pattern, **lists):
+    """`pattern` for every suite, method and seed of the study."""
+    return expand(
+        pattern,
+        suite=STUDY.suites,
+        method=STUDY.methods,
+        seed=STUDY.seeds,
+        **lists,
+    )
+
+
+def episodes():
+    """All episode records of the study."""
+    curves = chains(f"<results>/episodes/{CHAIN}/task{{task}}_curve.jsonl", task=TASKS)
+    kept = [
+        path
+        for stage in TASKS
+        for task in range(stage + 1)
+        for path in chains(
+            f"<results>/episodes/{CHAIN}/stage{stage}_task{task}.jsonl",
+        )
+    ]
+    return curves + kept
+
+
+def learned():
+    """What learning each task of the study cost."""
+    return chains(f"<results>/runs/{CHAIN}/task{{task}}/learn.json", task=TASKS)
+
+
+def losses():
+    """The training losses of every task of the study."""
+    return chains(f"<results>/runs/{CHAIN}/task{{task}}/losses.csv", task=TASKS)
+
+
+def films():
+    """What the last policy of every method does, one film a task, for the first seed."""
+    return expand(
+        "results/films/{suite}/{method}/seed{seed}/films.json",
+        suite=STUDY.suites,
+        method=STUDY.methods,
+        seed=STUDY.seeds[:1],
+    )
+
+
+TABLES = {
+    "headline": "FWT, NBT, AUC and what every task added",
+    "success": "Success on every task after every task",
+    "tasks": "What every task added and reused",
+    "published": "Published numbers",
+}
+
+
+FIGURES = {
+    "success_matrix": "Success after every task",
+    "learning_curves": "Learning curves",
+    "forgetting": "Forgetting",
+    "scores": "FWT, NBT and AUC",
+    "tokens": "Tokens in the bank",
+    "language": "Language and reuse",
+    "losses": "Training losses",
+}
+
+
+def drawn():
+    """The figures that have something to show: growth and reuse are those of learners with tokens."""
+    learners = [config["methods"][method]["learner"] for method in STUDY.methods]
+    hidden = set() if "t2s" in learners else {"tokens", "language"}
+    hidden |= {"language", "forgetting"} if STUDY.n_tasks == 1 else set()
+    return [figure for figure in FIGURES if figure not in hidden]
+
+
+def tables():
+    """Every table in Markdown, LaTeX and CSV."""
+    return expand("<results>/tables/{table}.{ext}", table=TABLES, ext=["md", "tex", "csv"])
+
+
+def figures(ext=("png", "pdf")):
+    """Every figure of every suite."""
+    return expand(
+        "<results>/figures/{suite}/{figure}.{ext}", suite=STUDY.suites, figure=drawn(), ext=ext
+    )

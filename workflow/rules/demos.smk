@@ -1,0 +1,19 @@
+rule demos:
+    input:
+        code=code("demos"),
+        scenes=scenes(),
+    output:
+        demos="results/demos/{suite}/task{task}_demo.hdf5",
+        manifest="results/demos/{suite}/task{task}.json",
+    params:
+        sections=sections("env", "demos"),
+    log:
+        "results/logs/demos/{suite}/task{task}.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Demonstrate task {wildcards.task} of {wildcards.suite}"
+    shell:
+        "python -m t2s.demos --suite {wildcards.suite} --task {wildcards.task}"
+        " --params {params.sections:q} --out {output.demos:q} --manifest {output.manifest:q}"
+        " 2>&1 | tee {log:q}"

@@ -1,0 +1,56 @@
+rule evaluate_curve:
+    input:
+        code=code("evaluate"),
+        scenes=scenes(),
+        language="results/language/{suite}.safetensors",
+        previous=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", w.task),
+        policies=rules.learn.output.policies,
+    output:
+        f"results/episodes/{CHAIN}/task{{task}}_curve.jsonl",
+    params:
+        sections=lambda w: sections("env", "policy", "learn", "evaluate", method=w.method),
+    log:
+        f"results/logs/evaluate/{CHAIN}/task{{task}}_curve.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Roll out every saved policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
+    threads: 4
+    resources:
+        gpu=int(PARAMS.learn.device == "cuda"),
+    shell:
+        "python -m t2s.evaluate --kind curve --suite {wildcards.suite}"
+        " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
+        " --task {wildcards.task} --params {params.sections:q}"
+        " --checkpoints {input.previous:q} {input.policies:q} --language {input.language:q}"
+        " --workers {threads} --out {output:q} 2>&1 | tee {log:q}"
+
+
+# What acts on a task may be unchanged since the stage before: then its records still stand.
+rule evaluate_kept:
+    input:
+        code=code("evaluate"),
+        scenes=scenes(),
+        language="results/language/{suite}.safetensors",
+        policies=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", int(w.stage) + 1),
+        previous=lambda w: before(w),
+    output:
+        f"results/episodes/{CHAIN}/stage{{stage}}_task{{task}}.jsonl",
+    params:
+        sections=lambda w: sections("env", "policy", "learn", "evaluate", method=w.method),
+        previous=lambda w, input: f"--previous {input.previous}" if input.previous else "",
+    log:
+        f"results/logs/evaluate/{CHAIN}/stage{{stage}}_task{{task}}.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Roll out the policy kept after task {wildcards.stage} on task {wildcards.task} of {wildcards.suite}, {wildcards.method}, seed {wildcards.seed}"
+    threads: 4
+    resources:
+        gpu=int(PARAMS.learn.device == "cuda"),
+    shell:
+        "python -m t2s.evaluate --kind kept --suite {wildcards.suite}"
+        " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.stage}"
+        " --task {wildcards.task} --params {params.sections:q} --checkpoints {input.policies:q}"
+        " --language {input.language:q} {params.previous} --workers {threads}"
+        " --out {output:q} 2>&1 | tee {log:q}"

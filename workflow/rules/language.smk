@@ -1,0 +1,17 @@
+rule language:
+    input:
+        code=code("language"),
+        scenes=scenes(),
+    output:
+        "results/language/{suite}.safetensors",
+    params:
+        sections=sections("language"),
+    log:
+        "results/logs/language/{suite}.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Embed the instructions of {wildcards.suite}"
+    shell:
+        "python -m t2s.language --suite {wildcards.suite} --params {params.sections:q}"
+        " --out {output:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,55 @@
+# The demonstrations themselves stand behind their manifests, which are small enough to be compared
+# by content: an HDF5 file that was made anew with the same episodes relearns nothing.
+rule learn:
+    input:
+        code=code("learn"),
+        manifests=lambda w: upto(f"results/demos/{w.suite}/task{{task}}.json", int(w.task) + 1),
+        language="results/language/{suite}.safetensors",
+        previous=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", w.task),
+    output:
+        policies=expand(
+            f"results/runs/{CHAIN}/task{{task}}/epoch{{epoch}}.safetensors",
+            epoch=EPOCHS,
+            allow_missing=True,
+        ),
+        learn=f"results/runs/{CHAIN}/task{{task}}/learn.json",
+        losses=f"results/runs/{CHAIN}/task{{task}}/losses.csv",
+    params:
+        sections=lambda w: sections("env", "policy", "learn", method=w.method),
+        demos=lambda w: upto(f"results/demos/{w.suite}/task{{task}}_demo.hdf5", int(w.task) + 1),
+        out=lambda w, output: Path(output.learn).parent,
+    log:
+        f"results/logs/learn/{CHAIN}/task{{task}}.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Learn task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
+    threads: PARAMS.learn.n_threads
+    resources:
+        gpu=int(PARAMS.learn.device == "cuda"),
+    shell:
+        "python -m t2s.learn --suite {wildcards.suite} --method {wildcards.method:q}"
+        " --seed {wildcards.seed} --task {wildcards.task} --params {params.sections:q}"
+        " --demos {params.demos:q} --language {input.language:q}"
+        " --previous {input.previous:q} --out {params.out:q} 2>&1 | tee {log:q}"
+
+
+rule choose:
+    input:
+        code=code("choose"),
+        curve=f"results/episodes/{CHAIN}/task{{task}}_curve.jsonl",
+        policies=rules.learn.output.policies,
+    output:
+        policy=f"results/runs/{CHAIN}/task{{task}}/policy.safetensors",
+        chosen=f"results/runs/{CHAIN}/task{{task}}/chosen.json",
+    params:
+        out=lambda w, output: Path(output.policy).parent,
+    log:
+        f"results/logs/choose/{CHAIN}/task{{task}}.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Choose the best policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
+    shell:
+        "python -m t2s.choose --curve {input.curve:q} --checkpoints {input.policies:q}"
+        " --out {params.out:q} 2>&1 | tee {log:q}"

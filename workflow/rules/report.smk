@@ -1,0 +1,126 @@
+# <results> is `results`, or the folder of a finished study (studies/Snakefile).
+rule metrics:
+    input:
+        code=code("metrics"),
+        episodes=episodes(),
+        learned=learned(),
+    output:
+        metrics="<results>/metrics.json",
+        success="<results>/success.csv",
+        tasks="<results>/tasks.csv",
+    params:
+        sections=sections("study", "metrics"),
+    log:
+        "<results>/logs/metrics.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Compute FWT, NBT and AUC"
+    shell:
+        "python -m t2s.metrics --params {params.sections:q} --results <results>"
+        " 2>&1 | tee {log:q}"
+
+
+rule tables:
+    input:
+        code=code("tables"),
+        published="t2s/data/reference_results.csv",
+        metrics=rules.metrics.output.metrics,
+        success=rules.metrics.output.success,
+        tasks=rules.metrics.output.tasks,
+    output:
+        tables(),
+    params:
+        sections=sections("study", "metrics", "evaluate"),
+    log:
+        "<results>/logs/tables.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Write the tables"
+    shell:
+        "python -m t2s.tables --params {params.sections:q} --results <results> 2>&1 | tee {log:q}"
+
+
+rule figures:
+    input:
+        code=code("figures"),
+        metrics=rules.metrics.output.metrics,
+        success=rules.metrics.output.success,
+        tasks=rules.metrics.output.tasks,
+        losses=losses(),
+    output:
+        [
+            report(
+                f"<results>/figures/{{suite}}/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category="{suite}",
+                labels={"figure": FIGURES[figure]},
+            )
+            for figure in drawn()
+        ],
+        [f"<results>/figures/{{suite}}/{figure}.pdf" for figure in drawn()],
+    params:
+        sections=sections("study", "metrics", "figures"),
+    log:
+        "<results>/logs/figures/{suite}.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Draw the figures of {wildcards.suite}"
+    shell:
+        "python -m t2s.figures --suite {wildcards.suite} --params {params.sections:q}"
+        " --results <results> 2>&1 | tee {log:q}"
+
+
+rule film:
+    input:
+        code=code("film"),
+        scenes=scenes(),
+        language="results/language/{suite}.safetensors",
+        policies=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", STUDY.n_tasks),
+    output:
+        films=expand(f"results/films/{CHAIN}/task{{task}}.gif", task=TASKS, allow_missing=True),
+        index=f"results/films/{CHAIN}/films.json",
+    params:
+        sections=lambda w: sections(
+            "env", "policy", "learn", "evaluate", "film", method=w.method
+        ),
+        out=lambda w, output: Path(output.index).parent,
+    log:
+        f"results/logs/film/{CHAIN}.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Film the last policy of {wildcards.method} on {wildcards.suite}, seed {wildcards.seed}"
+    resources:
+        gpu=int(PARAMS.learn.device == "cuda"),
+    shell:
+        "python -m t2s.film --suite {wildcards.suite} --method {wildcards.method:q}"
+        " --seed {wildcards.seed} --params {params.sections:q} --checkpoints {input.policies:q}"
+        " --language {input.language:q} --out {params.out:q} 2>&1 | tee {log:q}"
+
+
+rule report:
+    input:
+        code=code("report"),
+        page="t2s/report.html.j2",
+        metrics=rules.metrics.output.metrics,
+        tasks=rules.metrics.output.tasks,
+        episodes=episodes(),
+        tables=tables(),
+        figures=figures(["png"]),
+        films=films(),
+    output:
+        report("results/report.html", caption="../report/report.rst", category="Overview"),
+    params:
+        sections=json.dumps(config, sort_keys=True),
+    log:
+        "results/logs/report.log",
+    conda:
+        "../envs/t2s.yaml"
+    message:
+        "Write the report"
+    shell:
+        "python -m t2s.report --params {params.sections:q} --results results --out {output:q}"
+        " 2>&1 | tee {log:q}"
