@@ -1,4 +1,4 @@
-"""An environment and policies of a few lines, for what surrounds the real ones; all of it pickles."""
+"""An environment and policies of a few lines, for what surrounds the real ones; all pickle."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from t2s.sim import rollout
 
 Observation = dict[str, np.ndarray]
 
@@ -89,7 +91,7 @@ class MakeRealEnv:
     bddl_path: Path
     image_size: int
 
-    def __call__(self) -> object:
+    def __call__(self) -> rollout.Env:
         from t2s.sim.env import Env
 
         return Env(self.bddl_path, self.image_size)

@@ -23,7 +23,7 @@ def moving_square(n: int, size: int = 64) -> list[np.ndarray]:
 
 def test_a_film_shows_every_second_frame_and_the_last() -> None:
     gif = Image.open(io.BytesIO(film.encode(moving_square(10), fps=20)))
-    assert gif.n_frames == 6
+    assert getattr(gif, "n_frames", 1) == 6
     assert gif.info["duration"] == 100
     gif.seek(5)
     last = np.asarray(gif.convert("RGB"))

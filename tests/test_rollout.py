@@ -9,6 +9,7 @@ from dataclasses import replace
 import fakes
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from t2s.data import suites
 from t2s.sim import rollout
@@ -120,7 +121,7 @@ def test_an_episode_without_success_takes_all_its_steps() -> None:
 
 def test_progress_in_a_log_is_made_of_lines() -> None:
     file = io.StringIO()
-    for _ in rollout.tqdm(range(3), **rollout._progress(3, file)):
+    for _ in tqdm(range(3), **rollout._progress(3, file)):
         pass
     assert "\r" not in file.getvalue()
     assert "3/3" in file.getvalue().splitlines()[-1]

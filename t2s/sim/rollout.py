@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
@@ -105,7 +105,9 @@ def versions(device: str) -> dict[str, str]:
     return found | {"gl": gl.choose(), "device": device}
 
 
-def roll_out(episodes: Sequence[Episode], setting: Setting, n_workers: int) -> Iterator[Outcome]:
+def roll_out(
+    episodes: Sequence[Episode], setting: Setting, n_workers: int
+) -> Generator[Outcome, None, None]:
     """One outcome an episode, in the order of `episodes`, however many workers simulate them.
 
     Raises: RolloutError when a worker crashes or dies; it names the episode.
