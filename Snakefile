@@ -13,6 +13,9 @@ min_version("9.18")
 configfile: "params.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 pathvars:
     results="results",
 
@@ -42,9 +45,7 @@ rule all:
 
 rule all_demos:
     input:
-        expand(
-            "results/demos/{suite}/task{task}.json", suite=STUDY.suites, task=TASKS
-        ),
+        expand("results/demos/{suite}/task{task}.json", suite=STUDY.suites, task=TASKS),
 
 
 rule all_episodes:

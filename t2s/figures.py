@@ -239,7 +239,7 @@ def scores(drawing: Drawing) -> Figure:
 
 def tokens(drawing: Drawing) -> Figure:
     """Tokens in the bank after every task, against a bank that grows by the base every task."""
-    figure, ax = plt.subplots(figsize=(WIDTH * 0.75, 3.1))
+    figure, ax = plt.subplots(figsize=(WIDTH, 2.9))
     x = np.arange(1, drawing.study.n_tasks + 1)
     base = 0.0
     for method in drawing.growing:
@@ -254,7 +254,7 @@ def tokens(drawing: Drawing) -> Figure:
 
 
 def language(drawing: Drawing) -> Figure:
-    """Similarity of the instructions, and beside it which earlier tasks' groups each task reuses."""
+    """Similarity of the instructions, and beside it the earlier tasks that each task reuses."""
     rows = drawing.tasks[drawing.tasks.method.isin(drawing.growing)]
     rows = rows[rows.seed == drawing.study.seeds[0]]
     n, methods = drawing.study.n_tasks, drawing.growing

@@ -34,10 +34,10 @@ RECONSTRUCTION: Final = (
     " be had, and no code was released."
 )
 DEFINITIONS: Final = (
-    "In %. FWT, NBT and AUC as LIBERO defines them (arXiv 2306.03310): FWT is the mean over the"
+    "In %. FWT, NBT and AUC are LIBERO's (arXiv 2306.03310): FWT is the mean over the"
     " learning curve, NBT is divided by K. FWT final: success of the kept policy after learning,"
-    " {states}. New tokens, trainable parameters and checkpoint bytes: mean over the tasks after the"
-    " first, as shares of the bank's tokens, the whole policy's parameters and the first task's"
+    " {states}. New tokens, trainable parameters and checkpoint bytes: mean over the tasks after"
+    " the first, as shares of the bank's tokens, the whole policy's parameters and the first task's"
     " checkpoint."
 )
 STATES: Final = {

@@ -76,7 +76,9 @@ def code(*modules):
         if path and path not in found:
             found.add(path)
             waiting += imports(path)
-    return sorted(str(path.relative_to(ROOT)) for path in found - {ROOT / "t2s/params.py"})
+    return sorted(
+        str(path.relative_to(ROOT)) for path in found - {ROOT / "t2s/params.py"}
+    )
 
 
 def source(module):
@@ -120,7 +122,9 @@ def before(wildcards):
     """The records of the same task one stage earlier; none where the task was just learned."""
     stage, task = int(wildcards.stage), int(wildcards.task)
     chain = f"{wildcards.suite}/{wildcards.method}/seed{wildcards.seed}"
-    return [f"results/episodes/{chain}/stage{stage - 1}_task{task}.jsonl"] * (task < stage)
+    return [f"results/episodes/{chain}/stage{stage - 1}_task{task}.jsonl"] * (
+        task < stage
+    )
 
 
 def chains(pattern, **lists):
@@ -197,11 +201,16 @@ def drawn():
 
 def tables():
     """Every table in Markdown, LaTeX and CSV."""
-    return expand("<results>/tables/{table}.{ext}", table=TABLES, ext=["md", "tex", "csv"])
+    return expand(
+        "<results>/tables/{table}.{ext}", table=TABLES, ext=["md", "tex", "csv"]
+    )
 
 
 def figures(ext=("png", "pdf")):
     """Every figure of every suite."""
     return expand(
-        "<results>/figures/{suite}/{figure}.{ext}", suite=STUDY.suites, figure=drawn(), ext=ext
+        "<results>/figures/{suite}/{figure}.{ext}",
+        suite=STUDY.suites,
+        figure=drawn(),
+        ext=ext,
     )

@@ -5,12 +5,12 @@ rule demos:
     output:
         demos="results/demos/{suite}/task{task}_demo.hdf5",
         manifest="results/demos/{suite}/task{task}.json",
-    params:
-        sections=sections("env", "demos"),
     log:
         "results/logs/demos/{suite}/task{task}.log",
     conda:
         "../envs/t2s.yaml"
+    params:
+        sections=sections("env", "demos"),
     message:
         "Demonstrate task {wildcards.task} of {wildcards.suite}"
     shell:

@@ -7,17 +7,19 @@ rule evaluate_curve:
         policies=rules.learn.output.policies,
     output:
         f"results/episodes/{CHAIN}/task{{task}}_curve.jsonl",
-    params:
-        sections=lambda w: sections("env", "policy", "learn", "evaluate", method=w.method),
     log:
         f"results/logs/evaluate/{CHAIN}/task{{task}}_curve.log",
     conda:
         "../envs/t2s.yaml"
-    message:
-        "Roll out every saved policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     threads: 4
     resources:
         gpu=int(PARAMS.learn.device == "cuda"),
+    params:
+        sections=lambda w: sections(
+            "env", "policy", "learn", "evaluate", method=w.method
+        ),
+    message:
+        "Roll out every saved policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
         "python -m t2s.evaluate --kind curve --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
@@ -32,22 +34,28 @@ rule evaluate_kept:
         code=code("evaluate"),
         scenes=scenes(),
         language="results/language/{suite}.safetensors",
-        policies=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", int(w.stage) + 1),
+        policies=lambda w: upto(
+            f"{runs(w)}/task{{task}}/policy.safetensors", int(w.stage) + 1
+        ),
         previous=lambda w: before(w),
     output:
         f"results/episodes/{CHAIN}/stage{{stage}}_task{{task}}.jsonl",
-    params:
-        sections=lambda w: sections("env", "policy", "learn", "evaluate", method=w.method),
-        previous=lambda w, input: f"--previous {input.previous}" if input.previous else "",
     log:
         f"results/logs/evaluate/{CHAIN}/stage{{stage}}_task{{task}}.log",
     conda:
         "../envs/t2s.yaml"
-    message:
-        "Roll out the policy kept after task {wildcards.stage} on task {wildcards.task} of {wildcards.suite}, {wildcards.method}, seed {wildcards.seed}"
     threads: 4
     resources:
         gpu=int(PARAMS.learn.device == "cuda"),
+    params:
+        sections=lambda w: sections(
+            "env", "policy", "learn", "evaluate", method=w.method
+        ),
+        previous=lambda w, input: (
+            f"--previous {input.previous}" if input.previous else ""
+        ),
+    message:
+        "Roll out the policy kept after task {wildcards.stage} on task {wildcards.task} of {wildcards.suite}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "python -m t2s.evaluate --kind kept --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.stage}"

@@ -4,12 +4,12 @@ rule language:
         scenes=scenes(),
     output:
         "results/language/{suite}.safetensors",
-    params:
-        sections=sections("language"),
     log:
         "results/logs/language/{suite}.log",
     conda:
         "../envs/t2s.yaml"
+    params:
+        sections=sections("language"),
     message:
         "Embed the instructions of {wildcards.suite}"
     shell:

@@ -3,7 +3,9 @@
 rule learn:
     input:
         code=code("learn"),
-        manifests=lambda w: upto(f"results/demos/{w.suite}/task{{task}}.json", int(w.task) + 1),
+        manifests=lambda w: upto(
+            f"results/demos/{w.suite}/task{{task}}.json", int(w.task) + 1
+        ),
         language="results/language/{suite}.safetensors",
         previous=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", w.task),
     output:
@@ -14,19 +16,21 @@ rule learn:
         ),
         learn=f"results/runs/{CHAIN}/task{{task}}/learn.json",
         losses=f"results/runs/{CHAIN}/task{{task}}/losses.csv",
-    params:
-        sections=lambda w: sections("env", "policy", "learn", method=w.method),
-        demos=lambda w: upto(f"results/demos/{w.suite}/task{{task}}_demo.hdf5", int(w.task) + 1),
-        out=lambda w, output: Path(output.learn).parent,
     log:
         f"results/logs/learn/{CHAIN}/task{{task}}.log",
     conda:
         "../envs/t2s.yaml"
-    message:
-        "Learn task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     threads: PARAMS.learn.n_threads
     resources:
         gpu=int(PARAMS.learn.device == "cuda"),
+    params:
+        sections=lambda w: sections("env", "policy", "learn", method=w.method),
+        demos=lambda w: upto(
+            f"results/demos/{w.suite}/task{{task}}_demo.hdf5", int(w.task) + 1
+        ),
+        out=lambda w, output: Path(output.learn).parent,
+    message:
+        "Learn task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
         "python -m t2s.learn --suite {wildcards.suite} --method {wildcards.method:q}"
         " --seed {wildcards.seed} --task {wildcards.task} --params {params.sections:q}"
@@ -42,12 +46,12 @@ rule choose:
     output:
         policy=f"results/runs/{CHAIN}/task{{task}}/policy.safetensors",
         chosen=f"results/runs/{CHAIN}/task{{task}}/chosen.json",
-    params:
-        out=lambda w, output: Path(output.policy).parent,
     log:
         f"results/logs/choose/{CHAIN}/task{{task}}.log",
     conda:
         "../envs/t2s.yaml"
+    params:
+        out=lambda w, output: Path(output.policy).parent,
     message:
         "Choose the best policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:

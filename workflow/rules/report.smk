@@ -8,12 +8,12 @@ rule metrics:
         metrics="<results>/metrics.json",
         success="<results>/success.csv",
         tasks="<results>/tasks.csv",
-    params:
-        sections=sections("study", "metrics"),
     log:
         "<results>/logs/metrics.log",
     conda:
         "../envs/t2s.yaml"
+    params:
+        sections=sections("study", "metrics"),
     message:
         "Compute FWT, NBT and AUC"
     shell:
@@ -30,12 +30,12 @@ rule tables:
         tasks=rules.metrics.output.tasks,
     output:
         tables(),
-    params:
-        sections=sections("study", "metrics", "evaluate"),
     log:
         "<results>/logs/tables.log",
     conda:
         "../envs/t2s.yaml"
+    params:
+        sections=sections("study", "metrics", "evaluate"),
     message:
         "Write the tables"
     shell:
@@ -60,12 +60,12 @@ rule figures:
             for figure in drawn()
         ],
         [f"<results>/figures/{{suite}}/{figure}.pdf" for figure in drawn()],
-    params:
-        sections=sections("study", "metrics", "figures"),
     log:
         "<results>/logs/figures/{suite}.log",
     conda:
         "../envs/t2s.yaml"
+    params:
+        sections=sections("study", "metrics", "figures"),
     message:
         "Draw the figures of {wildcards.suite}"
     shell:
@@ -78,23 +78,27 @@ rule film:
         code=code("film"),
         scenes=scenes(),
         language="results/language/{suite}.safetensors",
-        policies=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", STUDY.n_tasks),
+        policies=lambda w: upto(
+            f"{runs(w)}/task{{task}}/policy.safetensors", STUDY.n_tasks
+        ),
     output:
-        films=expand(f"results/films/{CHAIN}/task{{task}}.gif", task=TASKS, allow_missing=True),
+        films=expand(
+            f"results/films/{CHAIN}/task{{task}}.gif", task=TASKS, allow_missing=True
+        ),
         index=f"results/films/{CHAIN}/films.json",
+    log:
+        f"results/logs/film/{CHAIN}.log",
+    conda:
+        "../envs/t2s.yaml"
+    resources:
+        gpu=int(PARAMS.learn.device == "cuda"),
     params:
         sections=lambda w: sections(
             "env", "policy", "learn", "evaluate", "film", method=w.method
         ),
         out=lambda w, output: Path(output.index).parent,
-    log:
-        f"results/logs/film/{CHAIN}.log",
-    conda:
-        "../envs/t2s.yaml"
     message:
         "Film the last policy of {wildcards.method} on {wildcards.suite}, seed {wildcards.seed}"
-    resources:
-        gpu=int(PARAMS.learn.device == "cuda"),
     shell:
         "python -m t2s.film --suite {wildcards.suite} --method {wildcards.method:q}"
         " --seed {wildcards.seed} --params {params.sections:q} --checkpoints {input.policies:q}"
@@ -112,13 +116,15 @@ rule report:
         figures=figures(["png"]),
         films=films(),
     output:
-        report("results/report.html", caption="../report/report.rst", category="Overview"),
-    params:
-        sections=json.dumps(config, sort_keys=True),
+        report(
+            "results/report.html", caption="../report/report.rst", category="Overview"
+        ),
     log:
         "results/logs/report.log",
     conda:
         "../envs/t2s.yaml"
+    params:
+        sections=json.dumps(config, sort_keys=True),
     message:
         "Write the report"
     shell:
