@@ -268,7 +268,8 @@ class _Lines:
         self.file = file
 
     def write(self, text: str) -> int:
-        return self.file.write(text.replace("\r", "\n"))
+        shown = text.strip("\r\n")
+        return self.file.write(f"{shown}\n") if shown else 0
 
     def flush(self) -> None:
         self.file.flush()
