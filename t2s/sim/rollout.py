@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -25,6 +25,7 @@ from t2s.sim import gl
 Observation = dict[str, np.ndarray]
 
 
+@runtime_checkable
 class Env(Protocol):
     """What a rollout asks of an environment."""
 
@@ -35,6 +36,7 @@ class Env(Protocol):
     def step(self, action: Float[np.ndarray, "7"]) -> tuple[Observation, bool]: ...
 
 
+@runtime_checkable
 class Policy(Protocol):
     """What a rollout asks of a policy; `fingerprint` covers the tensors that act on the task."""
 
