@@ -16,8 +16,7 @@ configfile: "params.yaml"
 report: "workflow/report/workflow.rst"
 
 
-pathvars:
-    results="results",
+RESULTS = "results"
 
 
 include: "workflow/rules/common.smk"

@@ -235,7 +235,9 @@ def _read_learned(path: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path}: expected fields {missing}; have {sorted(learned)}")
     row = {name: learned[name] for name in LEARNED}
-    return row | {name: json.dumps(row[name], sort_keys=True) for name in ("active", "similarity")}
+    row["active"] = json.dumps(row["active"] or [])
+    row["similarity"] = json.dumps(row["similarity"] or {}, sort_keys=True)
+    return row
 
 
 def to_csv(table: pd.DataFrame) -> str:

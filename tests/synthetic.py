@@ -144,8 +144,8 @@ def learn(chain: Path, k: int, rng: np.random.Generator) -> dict[str, Any]:
         "delta_bytes": 160_000 if grows and k else 2_400_000,
         "base_bytes": 2_400_000,
         "delta_byte_share": 1.0 if k == 0 or not grows else 0.0667,
-        "active": [int(j) for j in best] if grows else [],
-        "similarity": similarity if grows else {},
+        "active": [int(j) for j in best] if grows else list(range(k)),
+        "similarity": similarity if grows else None,
     }
 
 

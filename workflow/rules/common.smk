@@ -9,9 +9,10 @@ from pathlib import Path
 import yaml
 from snakemake.utils import update_config
 
-import t2s.params
+ROOT = Path(workflow.current_basedir).parents[1].resolve()
+sys.path.insert(0, str(ROOT))
 
-ROOT = Path(workflow.basedir)
+import t2s.params
 
 
 def typed(value):
@@ -31,7 +32,8 @@ def checked(config):
         sys.exit(f"error: {error}")
 
 
-update_config(config, typed(workflow.config_settings.config or {}))
+given = workflow.config_settings.config or {}
+update_config(config, {key: typed(value) for key, value in given.items() if key in config})
 PARAMS = checked(config)
 STUDY = PARAMS.study
 TASKS = range(STUDY.n_tasks)
@@ -140,13 +142,13 @@ def chains(pattern, **lists):
 
 def episodes():
     """All episode records of the study."""
-    curves = chains(f"<results>/episodes/{CHAIN}/task{{task}}_curve.jsonl", task=TASKS)
+    curves = chains(f"{RESULTS}/episodes/{CHAIN}/task{{task}}_curve.jsonl", task=TASKS)
     kept = [
         path
         for stage in TASKS
         for task in range(stage + 1)
         for path in chains(
-            f"<results>/episodes/{CHAIN}/stage{stage}_task{task}.jsonl",
+            f"{RESULTS}/episodes/{CHAIN}/stage{stage}_task{task}.jsonl",
         )
     ]
     return curves + kept
@@ -154,12 +156,12 @@ def episodes():
 
 def learned():
     """What learning each task of the study cost."""
-    return chains(f"<results>/runs/{CHAIN}/task{{task}}/learn.json", task=TASKS)
+    return chains(f"{RESULTS}/runs/{CHAIN}/task{{task}}/learn.json", task=TASKS)
 
 
 def losses():
     """The training losses of every task of the study."""
-    return chains(f"<results>/runs/{CHAIN}/task{{task}}/losses.csv", task=TASKS)
+    return chains(f"{RESULTS}/runs/{CHAIN}/task{{task}}/losses.csv", task=TASKS)
 
 
 def films():
@@ -202,14 +204,14 @@ def drawn():
 def tables():
     """Every table in Markdown, LaTeX and CSV."""
     return expand(
-        "<results>/tables/{table}.{ext}", table=TABLES, ext=["md", "tex", "csv"]
+        f"{RESULTS}/tables/{{table}}.{{ext}}", table=TABLES, ext=["md", "tex", "csv"]
     )
 
 
 def figures(ext=("png", "pdf")):
     """Every figure of every suite."""
     return expand(
-        "<results>/figures/{suite}/{figure}.{ext}",
+        f"{RESULTS}/figures/{{suite}}/{{figure}}.{{ext}}",
         suite=STUDY.suites,
         figure=drawn(),
         ext=ext,

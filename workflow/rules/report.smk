@@ -1,23 +1,24 @@
-# <results> is `results`, or the folder of a finished study (studies/Snakefile).
+# RESULTS is `results`, or the folder of a finished study (studies/Snakefile).
 rule metrics:
     input:
         code=code("metrics"),
         episodes=episodes(),
         learned=learned(),
     output:
-        metrics="<results>/metrics.json",
-        success="<results>/success.csv",
-        tasks="<results>/tasks.csv",
+        metrics=f"{RESULTS}/metrics.json",
+        success=f"{RESULTS}/success.csv",
+        tasks=f"{RESULTS}/tasks.csv",
     log:
-        "<results>/logs/metrics.log",
+        f"{RESULTS}/logs/metrics.log",
     conda:
         "../envs/t2s.yaml"
     params:
         sections=sections("study", "metrics"),
+        results=lambda w, output: Path(output.metrics).parent,
     message:
         "Compute FWT, NBT and AUC"
     shell:
-        "python -m t2s.metrics --params {params.sections:q} --results <results>"
+        "python -m t2s.metrics --params {params.sections:q} --results {params.results:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -31,15 +32,16 @@ rule tables:
     output:
         tables(),
     log:
-        "<results>/logs/tables.log",
+        f"{RESULTS}/logs/tables.log",
     conda:
         "../envs/t2s.yaml"
     params:
         sections=sections("study", "metrics", "evaluate"),
+        results=lambda w, input: Path(input.metrics).parent,
     message:
         "Write the tables"
     shell:
-        "python -m t2s.tables --params {params.sections:q} --results <results> 2>&1 | tee {log:q}"
+        "python -m t2s.tables --params {params.sections:q} --results {params.results:q} 2>&1 | tee {log:q}"
 
 
 rule figures:
@@ -52,25 +54,26 @@ rule figures:
     output:
         [
             report(
-                f"<results>/figures/{{suite}}/{figure}.png",
+                f"{RESULTS}/figures/{{suite}}/{figure}.png",
                 caption=f"../report/{figure}.rst",
                 category="{suite}",
                 labels={"figure": FIGURES[figure]},
             )
             for figure in drawn()
         ],
-        [f"<results>/figures/{{suite}}/{figure}.pdf" for figure in drawn()],
+        [f"{RESULTS}/figures/{{suite}}/{figure}.pdf" for figure in drawn()],
     log:
-        "<results>/logs/figures/{suite}.log",
+        f"{RESULTS}/logs/figures/{{suite}}.log",
     conda:
         "../envs/t2s.yaml"
     params:
         sections=sections("study", "metrics", "figures"),
+        results=lambda w, input: Path(input.metrics).parent,
     message:
         "Draw the figures of {wildcards.suite}"
     shell:
         "python -m t2s.figures --suite {wildcards.suite} --params {params.sections:q}"
-        " --results <results> 2>&1 | tee {log:q}"
+        " --results {params.results:q} 2>&1 | tee {log:q}"
 
 
 rule film:
@@ -124,9 +127,10 @@ rule report:
     conda:
         "../envs/t2s.yaml"
     params:
-        sections=json.dumps(config, sort_keys=True),
+        sections=json.dumps(config),
+        results=lambda w, input: Path(input.metrics).parent,
     message:
         "Write the report"
     shell:
-        "python -m t2s.report --params {params.sections:q} --results results --out {output:q}"
+        "python -m t2s.report --params {params.sections:q} --results {params.results:q} --out {output:q}"
         " 2>&1 | tee {log:q}"
