@@ -20,6 +20,30 @@ NAMES: dict[str, tuple[str, ...]] = {
         "pick_up_the_black_cube_and_place_it_in_the_bin",
         "pick_up_the_pink_cylinder_and_place_it_in_the_bin",
     ),
+    "blocks_goal": (
+        "put_the_red_cube_in_the_bin",
+        "open_the_drawer",
+        "put_the_blue_cylinder_on_the_plate",
+        "push_the_green_brick_onto_the_pad",
+        "stack_the_red_cube_on_the_green_brick",
+        "put_the_blue_cylinder_on_top_of_the_cabinet",
+        "put_the_red_cube_on_the_plate",
+        "put_the_green_brick_in_the_bin",
+        "stack_the_blue_cylinder_on_the_red_cube",
+        "put_the_red_cube_on_top_of_the_cabinet",
+    ),
+    "blocks_spatial": (
+        "pick_up_the_red_cube_between_the_plate_and_the_tower_and_place_it_on_the_plate",
+        "pick_up_the_red_cube_on_the_box_and_place_it_on_the_plate",
+        "pick_up_the_red_cube_next_to_the_pad_and_place_it_on_the_plate",
+        "pick_up_the_red_cube_in_the_center_of_the_floor_and_place_it_on_the_plate",
+        "pick_up_the_red_cube_on_the_tower_and_place_it_on_the_plate",
+        "pick_up_the_red_cube_next_to_the_plate_and_place_it_on_the_plate",
+        "pick_up_the_red_cube_between_the_box_and_the_pad_and_place_it_on_the_plate",
+        "pick_up_the_red_cube_next_to_the_tower_and_place_it_on_the_plate",
+        "pick_up_the_red_cube_on_the_pad_and_place_it_on_the_plate",
+        "pick_up_the_red_cube_next_to_the_box_and_place_it_on_the_plate",
+    ),
 }
 """Task names of every suite, in the order in which they are learned."""
 

@@ -45,6 +45,7 @@ class Env:
         self._env = _build(TASK_MAPPING[info["problem_name"]], bddl_path)
         self._model, self._data = self._env.sim.model._model, self._env.sim.data._data
         self._context = self._env.sim._render_context_offscreen
+        self._supersample: int = getattr(self._env, "SUPERSAMPLE", 1)
         self._cameras = {key: self._model.camera(name).id for key, name in CAMERAS.items()}
         robot = self._env.robots[0]
         self._joints = np.array(robot._ref_joint_pos_indexes)
@@ -122,6 +123,13 @@ class Env:
         state = self._env.object_states_dict[name].get_geom_state()
         return np.array(state["pos"])
 
+    def extent(self, name: str) -> tuple[float, float]:
+        """Lowest and highest point [m] of an object above its position; a region is flat."""
+        thing = self._env.get_object(name)
+        if not hasattr(thing, "bottom_offset"):
+            return 0.0, 0.0
+        return float(thing.bottom_offset[2]), float(thing.top_offset[2])
+
     def frame(self, size: int) -> np.ndarray:
         """The agent's view as an upright (size, size, 3) uint8 picture for people."""
         return self._render(self._cameras["agentview_rgb"], size)[::-1].copy()
@@ -134,13 +142,24 @@ class Env:
         return xml
 
     def close(self) -> None:
-        """Free the simulation and its GL context."""
+        """Free the simulation and its GL context, which must be current: freeing acts on the current one."""
+        self._context.gl_ctx.make_current()
+        del self._context
         self._env.close()
 
     def _render(self, camera: int, size: int) -> np.ndarray:
-        self._context.render(size, size, camera)
-        image: np.ndarray = self._context.read_pixels(size, size)
-        return image
+        self._context.gl_ctx.make_current()  # another Env of this process may have taken its place
+        n = size * self._supersample
+        self._context.render(n, n, camera)
+        image: np.ndarray = self._context.read_pixels(n, n)
+        return image if self._supersample == 1 else _halve(image)
+
+
+def _halve(image: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels."""
+    wide = image.astype(np.uint16)
+    total = wide[0::2, 0::2] + wide[1::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 1::2]
+    return ((total + 2) >> 2).astype(np.uint8)
 
 
 def versions() -> dict[str, str]:
@@ -171,6 +190,11 @@ def _build(problem: Any, bddl_path: Path) -> Any:
 
 
 def _reset(env: Any) -> None:
+    """A soft reset; LIBERO's samplers of places on a fixture expect it where the file has it."""
+    for fixture in env.fixtures:
+        body, root = env.sim.model._model.body(fixture.root_body), fixture.get_obj()
+        body.pos[:] = np.fromstring(root.get("pos", "0 0 0"), sep=" ")
+        body.quat[:] = np.fromstring(root.get("quat", "1 0 0 0"), sep=" ")
     for _ in range(100):
         try:
             env.reset()

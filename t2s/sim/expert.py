@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float32, Float64
 from scipy.spatial.transform import Rotation
@@ -15,11 +13,14 @@ from t2s.sim.env import Env
 DOWN = Rotation.from_matrix([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 OPEN, CLOSE = -1.0, 1.0
 SETTLE_STEPS = 5
-MAX_STEPS = 140  # longest successful demonstration has 90 steps
+MAX_STEPS = 140
 STEPS_AFTER = 4  # after success, so that letting go is demonstrated too
 GRASP_STEPS = 6  # fingers close from 8 cm to 4 cm and press
 ABOVE = 0.07  # [m] over an object before going down
-CARRY = 0.10  # [m] of the gripper while carrying, above what is beneath
+CARRY = 0.05  # [m] over the higher of where an object is taken and released
+RELEASE = 0.012  # [m] an object falls when it is put on something
+PUSH = 0.04  # [m] from the centre of a pushed brick to the grip site behind it
+PULL = 0.085  # [m] the handle moves; the drawer counts as open at 0.06
 GAIN = 2.5  # of the position error, in units of OSC_POSE's largest delta
 TURN_GAIN = 0.5
 MAX_DELTA, MAX_TURN = 0.05, 0.5  # [m], [rad] of an action of 1
@@ -30,12 +31,13 @@ JITTER = 0.01  # [m] of the points between
 
 @dataclass(frozen=True)
 class Waypoint:
-    """Move the grip site towards `position` [m] until within `tolerance` [m], for at least `n_steps`."""
+    """Move the grip site to within `tolerance` [m] of `position` [m], for at least `n_steps`."""
 
     position: Float64[np.ndarray, "3"]
     gripper: float
     tolerance: float = 0.015
     n_steps: int = 1
+    speed: float = 1.0  # largest action of an axis
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,12 @@ def demonstrate(env: Env, seed: int) -> Demo | None:
     """One attempt from a state drawn by `seed` from the task's regions; None where it fails."""
     env.sample(seed)
     env.settle(SETTLE_STEPS)
-    generator = np.random.default_rng(seed)
     states, actions, n_after = [], [], 0
-    for action, executed in _act(env, generator):
+    for action, executed, is_last in _act(env, np.random.default_rng(seed)):
         states.append(env.state())
         actions.append(action)
         success = env.advance(executed)
-        n_after = n_after + 1 if success else 0
+        n_after = n_after + 1 if success and is_last else 0
         if n_after > STEPS_AFTER:
             return Demo(np.stack(states), np.stack(actions).astype(np.float32))
         if len(states) >= MAX_STEPS:
@@ -64,17 +65,19 @@ def demonstrate(env: Env, seed: int) -> Demo | None:
     return None
 
 
-def _act(env: Env, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of the action meant and the noisy one to execute; the last waypoint is held for ever."""
+def _act(
+    env: Env, generator: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
+    """The action meant, the noisy one to execute, and whether the last waypoint, held for ever, is on."""
     noise = np.zeros(7)
     waypoints = plan(env, generator)
-    for number, waypoint in enumerate(waypoints):
-        n_steps = 0
-        while n_steps < waypoint.n_steps or number == len(waypoints) - 1 or _far(env, waypoint):
+    for number, waypoint in enumerate(waypoints, start=1):
+        is_last, n_steps = number == len(waypoints), 0
+        while is_last or n_steps < waypoint.n_steps or _far(env, waypoint):
             action = _towards(env, waypoint)
-            noise = NOISE_MEMORY * noise
-            noise += np.sqrt(1 - NOISE_MEMORY**2) * NOISE * generator.standard_normal(7)
-            yield action, np.clip(action + noise, -1.0, 1.0)
+            fresh = np.sqrt(1 - NOISE_MEMORY**2) * NOISE * generator.standard_normal(7)
+            noise = NOISE_MEMORY * noise + fresh
+            yield action, np.clip(action + noise, -1.0, 1.0), is_last
             n_steps += 1
 
 
@@ -87,7 +90,7 @@ def _towards(env: Env, waypoint: Waypoint) -> Float64[np.ndarray, "7"]:
     position, matrix = env.grip_pose()
     move = GAIN * (waypoint.position - position) / MAX_DELTA
     turn = TURN_GAIN * (DOWN * Rotation.from_matrix(matrix).inv()).as_rotvec() / MAX_TURN
-    move /= max(1.0, np.abs(move).max())  # straight lines
+    move /= max(1.0, np.abs(move).max() / waypoint.speed)  # straight lines
     return np.concatenate([move, np.clip(turn, -1.0, 1.0), [waypoint.gripper]])
 
 
@@ -96,27 +99,64 @@ def plan(env: Env, generator: np.random.Generator) -> list[Waypoint]:
 
     Raises: ValueError for a goal no skill is known for.
     """
+    skills: dict[str, Callable[..., list[Waypoint]]] = {
+        "pick": _pick_and_place,
+        "put": _pick_and_place,
+        "stack": _pick_and_place,
+        "push": _push,
+        "open": _pull,
+    }
     verb = env.instruction.split()[0]
-    skills: dict[str, Any] = {"pick": _pick_and_place, "put": _pick_and_place}
     if verb not in skills:
         raise ValueError(f"no skill for '{env.instruction}'; have {sorted(skills)}")
-    waypoints: list[Waypoint] = skills[verb](env, *env.goal[0][1:], generator)
-    return waypoints
+    return skills[verb](env, *env.goal[0], generator)
 
 
 def _pick_and_place(
-    env: Env, name: str, place: str, generator: np.random.Generator
+    env: Env, predicate: str, name: str, place: str, generator: np.random.Generator
 ) -> list[Waypoint]:
+    """Grasp from above, carry, and let go: from CARRY into a region, close above what it is put on."""
     start, end = env.position(name), env.position(place)
-    lifted = np.array([*start[:2], CARRY]) + _jitter(generator)
-    above = np.array([*end[:2], CARRY]) + _jitter(generator)
-    return [
+    released = end + [0, 0, env.extent(place)[1] - env.extent(name)[0] + RELEASE]
+    carry = max(start[2], released[2]) + CARRY
+    above_end = np.array([*end[:2], carry]) + _jitter(generator)
+    waypoints = [
         Waypoint(start + [0, 0, ABOVE] + _jitter(generator), OPEN, 0.02),
         Waypoint(start, OPEN, 0.01),
         Waypoint(start, CLOSE, 1.0, GRASP_STEPS),
-        Waypoint(lifted, CLOSE, 0.03),
-        Waypoint(above, CLOSE, 0.02),
-        Waypoint(above, OPEN),
+        Waypoint(np.array([*start[:2], carry]) + _jitter(generator), CLOSE, 0.03),
+        Waypoint(above_end, CLOSE, 0.02),
+    ]
+    if predicate == "in":
+        return [*waypoints, Waypoint(above_end, OPEN)]
+    return [*waypoints, Waypoint(released, CLOSE, 0.012), Waypoint(released, OPEN)]
+
+
+def _push(
+    env: Env, predicate: str, name: str, place: str, generator: np.random.Generator
+) -> list[Waypoint]:
+    """Go down behind the object with closed fingers and push it, in -y, to the middle of the place."""
+    start, end = env.position(name), env.position(place)
+    low = start[2] - 0.006  # fingers that push above the middle climb over the object
+    behind = np.array([start[0], start[1] + PUSH + 0.03, low])
+    pushed = np.array([start[0], end[1] + PUSH, low])
+    return [
+        Waypoint(behind + [0, 0, ABOVE] + _jitter(generator), CLOSE, 0.02),
+        Waypoint(behind, CLOSE, 0.012),
+        Waypoint(pushed, CLOSE, 0.015, speed=0.7),
+        Waypoint(pushed + [0, 0.01, ABOVE], CLOSE),
+    ]
+
+
+def _pull(env: Env, predicate: str, place: str, generator: np.random.Generator) -> list[Waypoint]:
+    """Grasp the handle and pull it in +x."""
+    handle = env.position(place)
+    return [
+        Waypoint(handle + [0, 0, ABOVE] + _jitter(generator), OPEN, 0.02),
+        Waypoint(handle, OPEN, 0.01),
+        Waypoint(handle, CLOSE, 1.0, GRASP_STEPS + 2),
+        Waypoint(handle + [PULL, 0, 0], CLOSE, 0.015),
+        Waypoint(handle + [PULL, 0, 0], OPEN),
     ]
 
 

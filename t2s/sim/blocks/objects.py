@@ -23,6 +23,7 @@ COLORS = {
     "white": (1.0, 1.0, 1.0),
     "black": (0.05, 0.05, 0.05),
     "brown": (0.45, 0.25, 0.1),
+    "gray": (0.3, 0.32, 0.4),
 }
 YAW = 0.2  # [rad] largest turn of a movable object either way
 
@@ -44,9 +45,31 @@ class Block(MujocoXMLObject):  # type: ignore[misc]
         self.object_properties: dict[str, Any] = {"vis_site_names": {}}
 
 
+class Cabinet(Block):
+    """A fixed cabinet of boxes with one drawer that slides towards the camera."""
+
+    OPEN, CLOSED = (0.06, 0.09), (0.0, 0.005)  # [m] of the slide joint
+
+    def __init__(self, color: str, name: str, joints: Any = None) -> None:
+        super().__init__("cabinet", color, name, joints)
+        self.object_properties["articulation"] = {
+            "default_open_ranges": list(self.OPEN),
+            "default_close_ranges": list(self.CLOSED),
+        }
+
+    def is_open(self, qpos: float) -> bool:
+        """Whether the drawer is pulled out."""
+        return bool(qpos > self.OPEN[0])
+
+    def is_close(self, qpos: float) -> bool:
+        """Whether the drawer is shut."""
+        return bool(qpos < self.CLOSED[1])
+
+
 def register() -> None:
     """Make every colour of every shape known to LIBERO's BDDL parser, e.g. as `red_cube`."""
-    shapes = ("cube", "cylinder", "ball", "brick", "bin", "plate", "pad", "box")
-    for shape in shapes:
-        for color in COLORS:
-            OBJECTS_DICT.setdefault(f"{color}_{shape}", partial(Block, shape, color))
+    shapes = ("cube", "cylinder", "ball", "brick", "bin", "plate", "pad", "box", "tower")
+    for color in COLORS:
+        for shape in shapes:
+            OBJECTS_DICT[f"{color}_{shape}"] = partial(Block, shape, color)
+    OBJECTS_DICT["gray_cabinet"] = partial(Cabinet, "gray")
