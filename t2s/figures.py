@@ -149,7 +149,7 @@ def success_matrix(drawing: Drawing) -> Figure:
     """Success on each task after learning each task, one heatmap a method."""
     methods, n = drawing.study.methods, drawing.study.n_tasks
     n_columns = min(len(methods), 3 if n <= 5 else 2)
-    figure, axes = panels(len(methods), n_columns, height=max(2.3, WIDTH / n_columns * 0.88))
+    figure, axes = panels(len(methods), n_columns, _square(n, n_columns))
     kept = drawing.success[drawing.success.kind == "kept"]
     for i, (ax, method) in enumerate(zip(axes, methods, strict=True)):
         table = kept[kept.method == method].pivot(index="stage", columns="task", values="success")
@@ -231,8 +231,9 @@ def scores(drawing: Drawing) -> Figure:
     ax.set_xticks(range(len(shown)), list(shown.values()))
     ax.tick_params(axis="x", length=0)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.margins(y=0.12)
-    ax.set_yticks([tick for tick in ax.get_yticks() if -1 <= tick <= 1])
+    lowest = min(drawing.summary[method][name]["low"] for method in methods for name in shown)
+    ax.set_ylim(lowest - 0.1 if lowest < 0 else 0, 1.12)
+    ax.set_yticks([tick / 5 for tick in range(-5, 6) if tick >= 0 or tick / 5 >= lowest])
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(methods))
     return figure
 
@@ -259,7 +260,7 @@ def language(drawing: Drawing) -> Figure:
     rows = rows[rows.seed == drawing.study.seeds[0]]
     n, methods = drawing.study.n_tasks, drawing.growing
     n_columns = min(1 + len(methods), 3 if n <= 5 else 2)
-    figure, axes = panels(1 + len(methods), n_columns, height=max(2.3, WIDTH / n_columns * 0.88))
+    figure, axes = panels(1 + len(methods), n_columns, _square(n - 1, n_columns))
     first = rows[rows.method == methods[0]]
     _heatmap(axes[0], _pairs(first.similarity, n), fmt=".2f", vmax=1.0)
     axes[0].set_title("similarity of instructions")
@@ -284,7 +285,10 @@ def losses(drawing: Drawing) -> Figure:
         rows = drawing.losses[drawing.losses.task == task]
         means = rows.groupby(["method", "epoch"]).loss.mean().reset_index()
         for method, line in _by_method(drawing, means):
-            ax.plot(line.epoch, line.loss, color=drawing.colours[method], label=method)
+            marker = "." if len(line) < 3 else ""
+            ax.plot(
+                line.epoch, line.loss, color=drawing.colours[method], label=method, marker=marker
+            )
         ax.set_title(f"task {task + 1}")
         ax.set_xlim(0, drawing.losses.epoch.max())
         ax.set_xticks([0, int(drawing.losses.epoch.max())])
@@ -320,6 +324,11 @@ def _columns(n: int) -> int:
     """Columns for `n` panels of equal size, rows as full as they can be."""
     n_rows = -(-n // N_COLUMNS)
     return -(-n // n_rows)
+
+
+def _square(n_cells: int, n_columns: int) -> float:
+    """Height [in] of a panel of `n_cells` by `n_cells`, none larger than is good to look at."""
+    return min(0.7 + 0.7 * n_cells, WIDTH / n_columns * 0.88)
 
 
 def _by_method(drawing: Drawing, rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

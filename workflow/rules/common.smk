@@ -33,7 +33,9 @@ def checked(config):
 
 
 given = workflow.config_settings.config or {}
-update_config(config, {key: typed(value) for key, value in given.items() if key in config})
+update_config(
+    config, {key: typed(value) for key, value in given.items() if key in config}
+)
 PARAMS = checked(config)
 STUDY = PARAMS.study
 TASKS = range(STUDY.n_tasks)
@@ -102,11 +104,15 @@ def imports(path):
     return {".".join(parts[: i + 1]) for parts in within for i in range(len(parts))}
 
 
-def scenes():
-    """What the simulator reads that is not Python: arenas, objects, tasks, initial states."""
-    folder = ROOT / "t2s/sim/blocks"
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    kept = [path for path in files if path.suffix not in {".py", ".pyc"}]
+def scenes(wildcards):
+    """What the simulator reads of a suite that is not Python: arena, objects, tasks, states."""
+    others = set(t2s.params.SUITES) - {wildcards.suite}
+    paths = [path for path in (ROOT / "t2s/sim/blocks").rglob("*") if path.is_file()]
+    kept = [
+        p
+        for p in paths
+        if p.suffix not in {".py", ".pyc"} and not others & set(p.parts)
+    ]
     return sorted(str(path.relative_to(ROOT)) for path in kept)
 
 

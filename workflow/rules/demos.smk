@@ -1,7 +1,7 @@
 rule demos:
     input:
         code=code("demos"),
-        scenes=scenes(),
+        scenes=scenes,
     output:
         demos="results/demos/{suite}/task{task}_demo.hdf5",
         manifest="results/demos/{suite}/task{task}.json",

@@ -1,7 +1,7 @@
 rule evaluate_curve:
     input:
         code=code("evaluate"),
-        scenes=scenes(),
+        scenes=scenes,
         language="results/language/{suite}.safetensors",
         previous=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", w.task),
         policies=rules.learn.output.policies,
@@ -32,7 +32,7 @@ rule evaluate_curve:
 rule evaluate_kept:
     input:
         code=code("evaluate"),
-        scenes=scenes(),
+        scenes=scenes,
         language="results/language/{suite}.safetensors",
         policies=lambda w: upto(
             f"{runs(w)}/task{{task}}/policy.safetensors", int(w.stage) + 1

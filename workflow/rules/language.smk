@@ -1,7 +1,7 @@
 rule language:
     input:
         code=code("language"),
-        scenes=scenes(),
+        scenes=scenes,
     output:
         "results/language/{suite}.safetensors",
     log:

@@ -79,7 +79,7 @@ rule figures:
 rule film:
     input:
         code=code("film"),
-        scenes=scenes(),
+        scenes=scenes,
         language="results/language/{suite}.safetensors",
         policies=lambda w: upto(
             f"{runs(w)}/task{{task}}/policy.safetensors", STUDY.n_tasks
