@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from t2s import params
 from t2s.data import demonstrations, suites
 from t2s.data.files import sha256, write_json
 from t2s.sim import expert
-from t2s.sim.env import CAMERAS, CONTROL_FREQ, Env
+from t2s.sim.env import CAMERAS, CONTROL_FREQ, Env, controller_config
 from t2s.sim.expert import Demo
 
 ATTEMPTS_A_DEMO = 2  # fail when fewer than half the attempts succeed: the expert is broken then
@@ -80,7 +79,7 @@ def render(env: Env, demo: Demo) -> dict[str, np.ndarray]:
     ends = np.zeros(len(demo.actions), dtype=np.uint8)
     ends[-1] = 1
     return arrays | {
-        "actions": demo.actions,
+        "actions": demo.actions.astype(np.float64),
         "states": demo.states,
         "dones": ends,
         "rewards": ends,
@@ -91,14 +90,14 @@ def render(env: Env, demo: Demo) -> dict[str, np.ndarray]:
 def _row(env: Env, state: np.ndarray) -> dict[str, np.ndarray]:
     env.set_state(state)
     observation = {f"obs/{key}": array for key, array in env.observe().items()}
-    position, matrix = env.grip_pose()
-    turn = Rotation.from_matrix(matrix)
-    fingers = observation["obs/gripper_states"]
+    for key in ("obs/joint_states", "obs/gripper_states"):
+        observation[key] = observation[key].astype(np.float64)
+    position, quaternion, axis_angle = env.end_effector()
     return observation | {
         "obs/ee_pos": position,
-        "obs/ee_ori": turn.as_rotvec(),
-        "obs/ee_states": np.concatenate([position, turn.as_rotvec()]),
-        "robot_states": np.concatenate([fingers, position, turn.as_quat()]),
+        "obs/ee_ori": axis_angle,
+        "obs/ee_states": np.concatenate([position, axis_angle]),
+        "robot_states": np.concatenate([observation["obs/gripper_states"], position, quaternion]),
     }
 
 
@@ -113,6 +112,7 @@ def attributes(env: Env, task: suites.Task, image_size: int) -> dict[str, Any]:
     env_kwargs = {
         "robots": ["Panda"],
         "bddl_file_name": bddl_file_name,
+        "controller_configs": controller_config(),
         "camera_names": list(CAMERAS.values()),
         "camera_heights": image_size,
         "camera_widths": image_size,

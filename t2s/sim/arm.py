@@ -23,6 +23,7 @@ class Arm:
         self._site = self._model.site(self._controller.eef_name).id
         self._qpos = np.array(self._controller.qpos_index)
         self._qvel = np.array(self._controller.qvel_index)
+        self._arm_block = np.ix_(self._qvel, self._qvel)
         self._torque_limits = robot.torque_limits
         self._motors = np.array(robot._ref_joint_actuator_indexes)
         self._fingers = np.array([self._model.actuator(name).id for name in self._gripper.actuators])
@@ -59,5 +60,5 @@ class Arm:
         controller.joint_pos, controller.joint_vel = data.qpos[self._qpos], data.qvel[self._qvel]
         controller.J_full = np.ascontiguousarray(jacobian[:, self._qvel])  # one layout, compiled once by numba
         controller.J_pos, controller.J_ori = controller.J_full[:3], controller.J_full[3:]
-        controller.mass_matrix = np.ascontiguousarray(mass[np.ix_(self._qvel, self._qvel)])
+        controller.mass_matrix = np.ascontiguousarray(mass[self._arm_block])
         controller.new_update = False  # otherwise set_goal and run_controller would forward the dynamics

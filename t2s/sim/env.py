@@ -26,6 +26,7 @@ libero.libero._assets_path_cache = str(BLOCKS_DIR)  # else hf-libero downloads i
 from libero.libero.envs.bddl_base_domain import TASK_MAPPING  # noqa: E402
 from libero.libero.envs.bddl_utils import get_problem_info  # noqa: E402
 from robosuite.utils.errors import RandomizationError  # noqa: E402
+from robosuite.utils.transform_utils import convert_quat, quat2axisangle  # noqa: E402
 
 import t2s.sim.blocks.problem  # noqa: E402, F401 - registers the problem
 
@@ -112,6 +113,15 @@ class Env:
         site = self._env.robots[0].eef_site_id
         return self._data.site_xpos[site].copy(), self._data.site_xmat[site].reshape(3, 3).copy()
 
+    def end_effector(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Grip site's position (3,) [m], the hand's quaternion (4,) x y z w and axis-angle (3,) [rad].
+
+        Source: LIBERO's scripts/create_dataset.py, which takes them from robosuite's observables.
+        """
+        hand = self._env.robots[0].robot_model.eef_name
+        quaternion = convert_quat(self._data.body(hand).xquat, to="xyzw")
+        return self.grip_pose()[0], quaternion, quat2axisangle(quaternion)
+
     @property
     def goal(self) -> list[list[str]]:
         """The predicates that must hold, e.g. [["in", "red_cube_1", "bin_1_contain_region"]]."""
@@ -168,15 +178,20 @@ def versions() -> dict[str, str]:
     return {key: version(name) for key, name in names.items()} | {"gl": os.environ["MUJOCO_GL"]}
 
 
+def controller_config() -> dict[str, Any]:
+    """robosuite's defaults for OSC_POSE, which LIBERO uses."""
+    config: dict[str, Any] = robosuite.load_controller_config(default_controller="OSC_POSE")
+    return config
+
+
 def _build(problem: Any, bddl_path: Path) -> Any:
     """A robosuite environment that is reset softly (hard resets leak) and renders only when asked."""
-    controller = robosuite.load_controller_config(default_controller="OSC_POSE")
     for _ in range(100):
         try:
             return problem(
                 str(bddl_path),
                 robots=["Panda"],
-                controller_configs=controller,
+                controller_configs=controller_config(),
                 initialization_noise=None,
                 use_camera_obs=False,
                 has_offscreen_renderer=True,
