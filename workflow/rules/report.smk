@@ -67,7 +67,7 @@ rule figures:
     conda:
         "../envs/t2s.yaml"
     params:
-        sections=sections("study", "metrics", "figures"),
+        sections=sections("study", "figures"),
         results=lambda w, input: Path(input.metrics).parent,
     message:
         "Draw the figures of {wildcards.suite}"

@@ -1,0 +1,302 @@
+"""The real Snakemake and DVC on a copy of the repository, on the smallest params."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+import yaml
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+TINY: dict[str, Any] = {
+    "study": {"suites": ["blocks_object"], "n_tasks": 2, "methods": ["t2s", "sequential"]},
+    "env": {"image_size": 32},
+    "demos": {"n_demos": 2},
+    "policy": {"embed_dim": 16, "n_layers": 1, "n_heads": 2},
+    "learn": {"n_epochs": 1, "eval_every": 1, "warmup_steps": 1, "device": "cpu"},
+    "evaluate": {"protocols": {"blocks": {"n_rollouts": 1, "max_steps": 6}}},
+    "metrics": {"n_bootstrap": 20},
+    "film": {"size": 64},
+    "figures": {"dpi": 50},
+}
+CHAIN = {"learn": 4, "evaluate_curve": 4, "choose": 4, "evaluate_kept": 6, "film": 2}
+REPORT = {"metrics": 1, "tables": 1, "figures": 1, "report": 1, "all": 1}
+
+
+def copy_repository(folder: Path) -> Path:
+    """The files of the repository, as they stand now, with the smallest params."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(
+        listed, cwd=REPOSITORY, check=True, capture_output=True, text=True
+    ).stdout
+    for name in names.split("\0"):
+        if (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    change(folder / "params.yaml", TINY)
+    return folder
+
+
+def change(path: Path, values: dict[str, Any]) -> None:
+    """Set `values` in a params file."""
+
+    def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        both = {k: merge(old[k], v) for k, v in new.items() if isinstance(v, dict) and k in old}
+        return old | new | both
+
+    path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), values)))
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of this Python in `folder`, stderr within stdout."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def planned(folder: Path, *options: str) -> dict[str, int]:
+    """How many jobs of each rule Snakemake would run."""
+    done = run(folder, "snakemake", "--dry-run", "--cores", "2", *options)
+    assert done.returncode == 0, done.stdout
+    table = done.stdout.partition("Job stats:")[2].partition("total")[0]
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in which nothing has run."""
+    return copy_repository(tmp_path_factory.mktemp("fresh"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in which everything has run once."""
+    folder = copy_repository(tmp_path_factory.mktemp("finished"))
+    done = run(folder, "snakemake", "--cores", "2")
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture
+def params(fresh: Path) -> Iterator[Path]:
+    """The params file of the fresh copy, put back afterwards."""
+    path = fresh / "params.yaml"
+    before = path.read_text()
+    yield path
+    path.write_text(before)
+
+
+@pytest.fixture
+def edited(finished: Path) -> Iterator[Callable[..., None]]:
+    """Appends to a file of the finished copy, put back afterwards."""
+    before: dict[Path, bytes] = {}
+
+    def edit(name: str, text: str) -> None:
+        path = finished / name
+        before.setdefault(path, path.read_bytes())
+        path.write_text(path.read_text() + text)
+
+    yield edit
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
+def test_the_study_is_planned_from_its_lists(fresh: Path) -> None:
+    assert planned(fresh) == {"demos": 2, "language": 1, **CHAIN, **REPORT}
+
+
+def test_every_method_seed_and_task_has_its_jobs(params: Path) -> None:
+    change(params, {"study": {"methods": ["t2s"], "seeds": [0, 1, 2], "n_tasks": 3}})
+    jobs = planned(params.parent)
+    assert jobs["demos"] == 3
+    assert jobs["learn"] == 9
+    assert jobs["evaluate_kept"] == 3 * (1 + 2 + 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"study": {"suites": ["blocks_objekt"]}}, "unknown suite 'blocks_objekt'; have ['blocks_"),
+        ({"study": {"methods": ["t3s"]}}, "unknown method 't3s'; have ["),
+        ({"learn": {"lrr": 1.0}}, "unknown key 'learn.lrr'; have ["),
+        ({"learn": {"lr": "fast"}}, "learn.lr: expected a valid number, got 'fast'"),
+        ({"demos": {"n_demos": -3}}, "demos.n_demos: expected greater than 0, got -3"),
+        ({"study": {"n_tasks": 11}}, "expected study.n_tasks <= 10 of blocks_object, got 11"),
+    ],
+)
+def test_a_mistake_in_the_params_is_one_line_and_starts_nothing(
+    params: Path, wrong: dict[str, Any], message: str
+) -> None:
+    change(params, wrong)
+    done = run(params.parent, "snakemake", "--cores", "1")
+    assert done.returncode == 1
+    lines = done.stdout.strip().splitlines()
+    assert len(lines) == 1, done.stdout
+    assert lines[0].startswith("error: params: ")
+    assert message in lines[0]
+
+
+def test_a_missing_params_file_is_named_without_a_traceback(params: Path) -> None:
+    before = params.read_text()
+    params.unlink()
+    try:
+        done = run(params.parent, "snakemake", "--cores", "1")
+    finally:
+        params.write_text(before)
+    assert done.returncode == 1
+    assert "configfile params.yaml but it is not present" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def shown(folder: Path, rule: str, *options: str) -> dict[str, Any]:
+    """The params that the command of a rule would be given."""
+    done = run(folder, "snakemake", "--dry-run", "--printshellcmds", "--cores", "1", *options)
+    assert done.returncode == 0, done.stdout
+    line = next(line for line in done.stdout.splitlines() if f"-m t2s.{rule}" in line)
+    sections: dict[str, Any] = json.loads(re.search(r"--params '(.*?)' ", line).group(1))  # type: ignore[union-attr]
+    return sections
+
+
+def test_values_of_the_command_line_reach_the_commands(fresh: Path) -> None:
+    assert shown(fresh, "learn", "--config", "learn={lr: 0.125}")["learn"]["lr"] == 0.125
+
+
+def test_values_of_another_file_reach_the_commands(fresh: Path) -> None:
+    (fresh / "other.yaml").write_text("demos: {n_demos: 7}\n")
+    assert shown(fresh, "demos", "--configfile", "other.yaml")["demos"]["n_demos"] == 7
+
+
+def test_a_rule_sees_only_its_sections(fresh: Path) -> None:
+    assert set(shown(fresh, "demos")) == {"demos", "env"}
+    seen = shown(fresh, "learn")
+    assert set(seen) == {"env", "policy", "learn", "methods"}
+    assert len(seen["methods"]) == 1
+    assert list(shown(fresh, "evaluate")["evaluate"]["protocols"]) == ["blocks"]
+
+
+def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:
+    given = synthetic.params()["study"]
+    study = fresh / "studies" / "finished"
+    study.mkdir(parents=True)
+    shutil.copy2(fresh / "params.yaml", study / "params.yaml")
+    change(study / "params.yaml", {"study": given})
+    synthetic.write(study, given)
+    command = ["snakemake", "--snakefile", "studies/Snakefile", "--cores", "1", "--forceall"]
+    done = run(fresh, *command, "--config", "study_name=finished")
+    assert done.returncode == 0, done.stdout
+    assert (study / "tables" / "headline.md").is_file()
+    assert (study / "figures" / "blocks_object" / "scores.png").is_file()
+    assert not (fresh / "results" / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
+    assert planned(finished) == {}
+    assert planned(finished, "--cores", "8") == {}
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_the_report_is_whole(finished: Path) -> None:
+    page = (finished / "results" / "report.html").read_text()
+    assert page.count("data:image/gif") == 4
+    assert page.count("data:image/png") == 7
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_editing_the_figures_redraws_and_relearns_nothing(
+    finished: Path, edited: Callable[..., None]
+) -> None:
+    redraw = {"figures": 1, "report": 1, "all": 1}
+    assert planned(finished, "--config", "figures={dpi: 80}") == redraw
+    edited("t2s/figures.py", "# edited\n")
+    assert planned(finished) == redraw
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_a_file_that_is_only_touched_renews_nothing(finished: Path) -> None:
+    (finished / "t2s" / "figures.py").touch()
+    (finished / "t2s" / "learn.py").touch()
+    assert planned(finished) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_another_learning_rate_relearns_all_that_follows_and_nothing_else(finished: Path) -> None:
+    assert planned(finished, "--config", "learn={lr: 0.001}") == {**CHAIN, **REPORT}
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_a_value_of_one_method_relearns_that_method_alone(finished: Path) -> None:
+    jobs = planned(finished, "--config", "methods={t2s: {new_lr: 0.001}}")
+    assert jobs["learn"] == 2
+    assert "demos" not in jobs
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_editing_the_network_relearns_and_demonstrates_nothing(
+    finished: Path, edited: Callable[..., None]
+) -> None:
+    edited("t2s/model/policy.py", "# edited\n")
+    jobs = planned(finished)
+    assert jobs["learn"] == 4
+    assert "demos" not in jobs
+    assert "language" not in jobs
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_another_seed_adds_only_its_own_chain(finished: Path) -> None:
+    jobs = planned(finished, "--config", "study={seeds: [0, 1]}")
+    assert jobs["learn"] == 4
+    assert "demos" not in jobs
+    assert "film" not in jobs
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_a_value_of_the_command_line_is_drawn(finished: Path) -> None:
+    picture = finished / "results/figures/blocks_object/scores.png"
+    before = Image.open(picture).width
+    command = ["snakemake", "--cores", "1", "--config", "figures={dpi: 100}"]
+    assert run(finished, *command).returncode == 0
+    assert Image.open(picture).width == 2 * before
+    assert run(finished, "snakemake", "--cores", "1").returncode == 0
+    assert Image.open(picture).width == before
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_dvc_repro_does_nothing_the_second_time(finished: Path) -> None:
+    author = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "Copy"]):
+        subprocess.run(["git", *command], cwd=finished, check=True, capture_output=True)
+    first = run(finished, "dvc", "repro")
+    assert first.returncode == 0, first.stdout
+    assert "Running stage 'learn'" in first.stdout
+    assert run(finished, "dvc", "repro").stdout.count("didn't change, skipping") == 3
+    assert planned(finished) == {}
+    status = subprocess.run(
+        ["git", "status", "--short"], cwd=finished, capture_output=True, text=True, check=True
+    )
+    assert status.stdout.split() == ["??", "dvc.lock"]
