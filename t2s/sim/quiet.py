@@ -15,8 +15,12 @@ def prepare() -> None:
     """Call once before the first import of robosuite or libero; a second call does nothing."""
     if "robosuite.macros" not in sys.modules:
         _load_macros()
+    folder = Path(tempfile.gettempdir()) / f"t2s-libero-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("MPLCONFIGDIR", str(folder))  # LIBERO imports matplotlib
     if "LIBERO_CONFIG_PATH" not in os.environ:
-        os.environ["LIBERO_CONFIG_PATH"] = str(_write_config())
+        _write_config(folder)
+        os.environ["LIBERO_CONFIG_PATH"] = str(folder)
 
 
 def _package_dir(name: str) -> Path:
@@ -38,15 +42,12 @@ def _load_macros() -> None:
     sys.modules["robosuite.macros"] = macros
 
 
-def _write_config() -> Path:
+def _write_config(folder: Path) -> None:
     """A LIBERO config of this user's own; without one, importing libero asks on stdin."""
     root = _package_dir("libero") / "libero"
     names = {"benchmark_root": ".", "bddl_files": "bddl_files", "init_states": "init_files", "assets": "assets"}
     config = {key: str(root / name) for key, name in names.items()}
     config["datasets"] = str(root.parent / "datasets")
-    folder = Path(tempfile.gettempdir()) / f"t2s-libero-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
     temporary = folder / f"config.{os.getpid()}.yaml"
     temporary.write_text(yaml.safe_dump(config))
     os.replace(temporary, folder / "config.yaml")
-    return folder

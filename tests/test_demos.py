@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from t2s import demos, params
+from t2s.data import demonstrations, files, suites
+from t2s.sim import expert
+from t2s.sim.env import Env
+from t2s.sim.expert import Demo
+
+pytestmark = pytest.mark.sim
+SIZE = 64
+PARAMS = json.dumps({"demos": {"n_demos": 2, "seed": 0}, "env": {"image_size": SIZE}})
+
+
+def run(folder: Path) -> tuple[Path, Path]:
+    out, manifest = folder / "task1_demo.hdf5", folder / "task1.json"
+    arguments = ["--suite", "blocks_goal", "--task", "1", "--params", PARAMS]
+    demos.main([*arguments, "--out", str(out), "--manifest", str(manifest)])
+    return out, manifest
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("demos"))
+
+
+def test_the_manifest_describes_the_file(written):
+    out, manifest = written
+    read = demonstrations.read(out, SIZE)
+    found = json.loads(manifest.read_text())
+    assert found.pop("n_attempts") >= 2
+    assert found == {
+        "sha256": files.sha256(out),
+        "n_demos": 2,
+        "n_samples": len(read.actions),
+        "source": "scripted",
+        "instruction": "open the drawer",
+    }
+
+
+def test_a_second_run_writes_the_same_bytes(written, tmp_path):
+    for first, second in zip(written, run(tmp_path), strict=True):
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_no_path_of_this_machine_is_in_the_file(written):
+    import h5py
+
+    with h5py.File(written[0]) as file:
+        data = file["data"]
+        texts = [*map(str, data.attrs.values()), data["demo_0"].attrs["model_file"]]
+    assert not any(str(Path.cwd()) in text for text in texts)
+
+
+def test_rendered_observations_are_those_of_a_rollout():
+    task = suites.task("blocks_spatial", 1)
+    env = Env(task.bddl_path, SIZE)
+    try:
+        init_state = np.load(task.init_states_path)[0]
+        observations, states = [env.reset(init_state, 4, 5)], [env.state()]
+        for action in np.random.default_rng(0).uniform(-1, 1, (12, 7)):
+            observations.append(env.step(action)[0])
+            states.append(env.state())
+        demo = Demo(np.stack(states), np.zeros((len(states), 7), dtype=np.float32))
+        env.sample(8)
+        arrays = demos.render(env, demo)
+    finally:
+        env.close()
+    for key in observations[0]:
+        seen = np.stack([observation[key] for observation in observations])
+        np.testing.assert_array_equal(arrays[f"obs/{key}"].astype(seen.dtype), seen)
+
+
+def test_liberos_reader_accepts_the_file(written, capsys):
+    from libero.libero.utils.dataset_utils import get_dataset_info
+
+    get_dataset_info(str(written[0]), verbose=False)
+    assert "language instruction: open the drawer" in capsys.readouterr().out
+
+
+def test_datasets_and_attributes_are_liberos(written):
+    import h5py
+
+    with h5py.File(written[0]) as file:
+        demo = file["data/demo_0"]
+        n = int(demo.attrs["num_samples"])
+        found = {name: (item.dtype, item.shape[1:]) for name, item in _datasets(demo)}
+        assert set(file["data"].attrs) >= {
+            "bddl_file_content",
+            "bddl_file_name",
+            "env_args",
+            "env_name",
+            "macros_image_convention",
+            "num_demos",
+            "problem_info",
+            "tag",
+            "total",
+        }
+        assert demo["dones"][-1] == demo["rewards"][-1] == 1
+        assert all(len(item) == n for _, item in _datasets(demo))
+        n_states = len(demo.attrs["init_state"])
+    real, byte, image = np.float64, np.uint8, (SIZE, SIZE, 3)
+    assert found == {
+        "actions": (real, (7,)),
+        "dones": (byte, ()),
+        "rewards": (byte, ()),
+        "robot_states": (real, (9,)),
+        "states": (real, (n_states,)),
+        "obs/agentview_rgb": (byte, image),
+        "obs/eye_in_hand_rgb": (byte, image),
+        "obs/ee_ori": (real, (3,)),
+        "obs/ee_pos": (real, (3,)),
+        "obs/ee_states": (real, (6,)),
+        "obs/gripper_states": (real, (2,)),
+        "obs/joint_states": (real, (7,)),
+    }
+
+
+def test_an_expert_that_fails_is_an_error_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(expert, "demonstrate", lambda env, seed: None)
+    with pytest.raises(RuntimeError, match="open_the_drawer: 0 of 4 attempts succeeded, expected 2"):
+        run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_forty_demonstrations_take_less_than_forty_seconds(tmp_path):
+    import time
+
+    start = time.process_time()
+    task = suites.task("blocks_object", 0)
+    demos.write(task, params.Demos(n_demos=40, seed=0), SIZE, tmp_path / "x.hdf5")
+    assert time.process_time() - start < 40
+
+
+def _datasets(group):
+    names = []
+    group.visititems(lambda name, item: names.append((name, item)) if hasattr(item, "dtype") else None)
+    return names
