@@ -1,0 +1,95 @@
+"""Properties of the figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import synthetic
+from PIL import Image
+
+from t2s import figures
+
+SUITE = "blocks_object"
+
+
+def results(folder: Path, sections: dict[str, Any]) -> Path:
+    """A folder of results with its metrics."""
+    synthetic.write(folder, sections["study"], n_rollouts=4)
+    command = [sys.executable, "-m", "t2s.metrics", "--params", json.dumps(sections)]
+    subprocess.run([*command, "--results", str(folder)], check=True)
+    return folder
+
+
+def draw(folder: Path, sections: dict[str, Any], *options: str) -> None:
+    command = [sys.executable, "-m", "t2s.figures", "--suite", SUITE, "--results", str(folder)]
+    subprocess.run([*command, "--params", json.dumps(sections), *options], check=True)
+
+
+@pytest.fixture(scope="module")
+def three_tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return results(tmp_path_factory.mktemp("three"), synthetic.params())
+
+
+def drawing(folder: Path, sections: dict[str, Any]) -> figures.Drawing:
+    return figures.read(folder, SUITE, json.dumps(sections))
+
+
+def test_every_figure_is_drawn_with_the_same_bytes_each_time(three_tasks: Path) -> None:
+    folder = three_tasks / "figures" / SUITE
+    draw(three_tasks, synthetic.params())
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    draw(three_tasks, synthetic.params())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    assert set(first) == {f"{name}.{end}" for name in figures.FIGURES for end in ("png", "pdf")}
+
+
+def test_only_the_figure_that_was_asked_for_is_drawn(three_tasks: Path, tmp_path: Path) -> None:
+    for name in ("metrics.json", "success.csv", "tasks.csv", "runs"):
+        (tmp_path / name).symlink_to(three_tasks / name)
+    draw(tmp_path, synthetic.params(), "--figure", "tokens")
+    found = sorted(path.name for path in (tmp_path / "figures" / SUITE).iterdir())
+    assert found == ["tokens.pdf", "tokens.png"]
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2, 10])
+def test_no_panel_is_empty_and_no_picture_is_blank(tmp_path: Path, n_tasks: int) -> None:
+    sections = synthetic.params(n_tasks, seeds=(0,))
+    shown = drawing(results(tmp_path, sections), sections)
+    for name in figures.drawn(shown):
+        with plt.rc_context(figures.style(shown.look)):
+            figure = figures.FIGURES[name](shown)
+            assert all(ax.has_data() for ax in figure.axes), name
+            figures.save(figure, tmp_path / name, dpi=50)
+        pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
+        assert pixels.min() < 100 < 250 < pixels.max()
+
+
+def test_growth_and_reuse_are_not_drawn_without_a_method_that_grows(tmp_path: Path) -> None:
+    sections = synthetic.params(2, seeds=(0,))
+    sections["study"]["methods"] = ["sequential"]
+    names = figures.drawn(drawing(results(tmp_path, sections), sections))
+    assert "tokens" not in names
+    assert "language" not in names
+
+
+def test_one_task_shows_no_forgetting(tmp_path: Path) -> None:
+    sections = synthetic.params(1, seeds=(0,))
+    names = figures.drawn(drawing(results(tmp_path, sections), sections))
+    assert {"forgetting", "language"}.isdisjoint(names)
+
+
+def test_a_method_has_one_colour_and_one_marker(three_tasks: Path) -> None:
+    shown = drawing(three_tasks, synthetic.params())
+    assert len(set(shown.colours.values())) == len(set(shown.markers.values())) == 2
+
+
+def test_an_unknown_suite_is_named(three_tasks: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown suite 'x'; have \['blocks_object'\]"):
+        figures.read(three_tasks, "x", json.dumps(synthetic.params()))

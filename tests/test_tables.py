@@ -1,0 +1,120 @@
+"""Properties of the tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+
+from t2s import tables
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results with its metrics and tables."""
+    folder = tmp_path_factory.mktemp("results")
+    sections = synthetic.params()
+    synthetic.write(folder, sections["study"])
+    for command in ("metrics", "tables"):
+        arguments = ["--params", json.dumps(sections), "--results", str(folder)]
+        subprocess.run([sys.executable, "-m", f"t2s.{command}", *arguments], check=True)
+    return folder
+
+
+def read(results: Path, name: str) -> str:
+    return (results / "tables" / name).read_text()
+
+
+def test_every_table_comes_in_three_forms(results: Path) -> None:
+    names = {path.name for path in (results / "tables").iterdir()}
+    stems = ("headline", "success", "tasks", "published")
+    assert names == {f"{stem}.{end}" for stem in stems for end in ("md", "tex", "csv")}
+
+
+def test_the_headline_shows_the_metrics_in_percent(results: Path) -> None:
+    summary = json.loads((results / "metrics.json").read_text())["blocks_object"]["t2s"]
+    row = next(line for line in read(results, "headline.md").splitlines() if "| t2s " in line)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2].startswith(f"{100 * summary['fwt']['mean']:.1f} (")
+    assert cells[4].startswith(f"{100 * summary['nbt']['mean']:.1f} (")
+
+
+def test_a_method_without_tokens_has_a_dash(results: Path) -> None:
+    text = read(results, "headline.md").splitlines()
+    row = next(line for line in text if "sequential" in line)
+    assert row.split("|")[8].strip() == "–"
+
+
+def test_the_csv_holds_the_plain_numbers(results: Path) -> None:
+    table = pd.read_csv(results / "tables" / "headline.csv")
+    summary = json.loads((results / "metrics.json").read_text())["blocks_object"]
+    assert table.fwt_mean.tolist() == pytest.approx(
+        [summary[method]["fwt"]["mean"] for method in table.Method], abs=1e-6
+    )
+
+
+def test_every_success_cell_has_its_interval(results: Path) -> None:
+    table = pd.read_csv(results / "tables" / "success.csv")
+    assert len(table) == 2 * 6
+    assert ((table.low <= table.success) & (table.success <= table.high)).all()
+    assert read(results, "success.md").count(" to ") == len(table)
+
+
+def test_our_numbers_say_that_they_are_a_reconstruction(results: Path) -> None:
+    for name in ("headline.md", "success.md", "tasks.md", "headline.tex"):
+        assert "reconstruction" in read(results, name)
+
+
+def test_where_the_kept_policy_was_rolled_out_is_said_as_the_protocol_has_it(results: Path) -> None:
+    assert "not used to choose it" in read(results, "headline.md")
+
+
+def test_every_published_number_has_a_source_and_a_definition() -> None:
+    rows = tables.read_published()
+    assert rows.notna()[["method", "suite", "metric", "value", "definition", "source"]].all().all()
+    assert rows.source.str.contains("arXiv").all()
+    assert rows.value.between(0, 1).all()
+
+
+def test_published_numbers_stand_apart(results: Path) -> None:
+    text = read(results, "published.md")
+    assert "| T2S " in text
+    assert "not comparable" in text
+    assert "77.7" not in read(results, "headline.md")
+
+
+def test_percent_shows_an_interval_only_where_there_is_one() -> None:
+    assert tables.percent(None) == "–"
+    assert tables.percent({"mean": 0.5, "low": 0.5, "high": 0.5}) == "50.0"
+    assert tables.percent({"mean": 0.5, "low": 0.25, "high": 1.0}) == "50.0 (25.0 to 100.0)"
+
+
+def test_a_share_that_is_missing_is_a_dash() -> None:
+    frame = pd.DataFrame(
+        [dict.fromkeys(("task", "seed", "chosen_epoch"), 0) | {
+            "suite": "s", "method": "m", "instruction": "i", "n_tokens_new": math.nan,
+            "n_tokens_bank": math.nan, "new_token_share": math.nan, "new_parameter_share": 1.0,
+            "active": "[0]", "similarity": "{}",
+        }]
+    )  # fmt: skip
+    row = tables.per_task(frame).iloc[0]
+    assert row[["New tokens", "Bank", "Token share", "Parameter share"]].tolist() == [
+        "–",
+        "–",
+        "–",
+        "100.0",
+    ]
+    assert row["Reused tasks (similarity)"] == "–"
+
+
+def test_latex_needs_no_escaping_by_hand(results: Path) -> None:
+    text = read(results, "published.tex")
+    assert r"$\pm$" in text
+    assert "±" not in text
+    assert r"blocks\_object" in read(results, "headline.tex")
