@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -273,16 +274,21 @@ def test_another_seed_adds_only_its_own_chain(finished: Path) -> None:
     assert "film" not in jobs
 
 
+def width(picture: Path) -> int:
+    with Image.open(picture) as image:
+        return image.width
+
+
 @pytest.mark.slow
 @pytest.mark.sim
 def test_a_value_of_the_command_line_is_drawn(finished: Path) -> None:
     picture = finished / "results/figures/blocks_object/scores.png"
-    before = Image.open(picture).width
+    before = width(picture)
     command = ["snakemake", "--cores", "1", "--config", "figures={dpi: 100}"]
     assert run(finished, *command).returncode == 0
-    assert Image.open(picture).width == 2 * before
+    assert width(picture) == 2 * before
     assert run(finished, "snakemake", "--cores", "1").returncode == 0
-    assert Image.open(picture).width == before
+    assert width(picture) == before
 
 
 @pytest.mark.slow
@@ -300,3 +306,18 @@ def test_dvc_repro_does_nothing_the_second_time(finished: Path) -> None:
         ["git", "status", "--short"], cwd=finished, capture_output=True, text=True, check=True
     )
     assert status.stdout.split() == ["??", "dvc.lock"]
+
+
+def test_jobs_beside_each_other_get_different_gpus(tmp_path: Path) -> None:
+    slot = str(REPOSITORY / "workflow" / "scripts" / "gpu_slot.sh")
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "2,5", "TMPDIR": str(tmp_path)}
+    show = "echo $CUDA_VISIBLE_DEVICES; sleep 1"
+    jobs = [
+        subprocess.Popen(
+            [slot, "bash", "-c", show], env=environment, text=True, stdout=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    given = [job.communicate(timeout=30)[0].strip() for job in jobs]
+    assert set(given) == {"2", "5"}
+    assert all(job.returncode == 0 for job in jobs)

@@ -40,6 +40,8 @@ PARAMS = checked(config)
 STUDY = PARAMS.study
 TASKS = range(STUDY.n_tasks)
 EPOCHS = PARAMS.learn.eval_epochs
+N_GPUS = int(PARAMS.learn.device == "cuda")  # of a job that learns or rolls out
+ON_GPU = "workflow/scripts/gpu_slot.sh" if N_GPUS else ""
 CHAIN = "{suite}/{method}/seed{seed}"
 if not workflow.deployment_settings.deployment_method:
     # Whoever calls Snakemake by its path gets the Python it belongs to.

@@ -13,15 +13,16 @@ rule evaluate_curve:
         "../envs/t2s.yaml"
     threads: 4
     resources:
-        gpu=int(PARAMS.learn.device == "cuda"),
+        gpu=N_GPUS,
     params:
+        on_gpu=ON_GPU,
         sections=lambda w: sections(
             "env", "policy", "learn", "evaluate", method=w.method
         ),
     message:
         "Roll out every saved policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "python -m t2s.evaluate --kind curve --suite {wildcards.suite}"
+        "{params.on_gpu} python -m t2s.evaluate --kind curve --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
         " --task {wildcards.task} --params {params.sections:q}"
         " --checkpoints {input.previous:q} {input.policies:q} --language {input.language:q}"
@@ -46,8 +47,9 @@ rule evaluate_kept:
         "../envs/t2s.yaml"
     threads: 4
     resources:
-        gpu=int(PARAMS.learn.device == "cuda"),
+        gpu=N_GPUS,
     params:
+        on_gpu=ON_GPU,
         sections=lambda w: sections(
             "env", "policy", "learn", "evaluate", method=w.method
         ),
@@ -57,7 +59,7 @@ rule evaluate_kept:
     message:
         "Roll out the policy kept after task {wildcards.stage} on task {wildcards.task} of {wildcards.suite}, {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "python -m t2s.evaluate --kind kept --suite {wildcards.suite}"
+        "{params.on_gpu} python -m t2s.evaluate --kind kept --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.stage}"
         " --task {wildcards.task} --params {params.sections:q} --checkpoints {input.policies:q}"
         " --language {input.language:q} {params.previous} --workers {threads}"

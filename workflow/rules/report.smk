@@ -94,8 +94,9 @@ rule film:
     conda:
         "../envs/t2s.yaml"
     resources:
-        gpu=int(PARAMS.learn.device == "cuda"),
+        gpu=N_GPUS,
     params:
+        on_gpu=ON_GPU,
         sections=lambda w: sections(
             "env", "policy", "learn", "evaluate", "film", method=w.method
         ),
@@ -103,7 +104,7 @@ rule film:
     message:
         "Film the last policy of {wildcards.method} on {wildcards.suite}, seed {wildcards.seed}"
     shell:
-        "python -m t2s.film --suite {wildcards.suite} --method {wildcards.method:q}"
+        "{params.on_gpu} python -m t2s.film --suite {wildcards.suite} --method {wildcards.method:q}"
         " --seed {wildcards.seed} --params {params.sections:q} --checkpoints {input.policies:q}"
         " --language {input.language:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
