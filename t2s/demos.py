@@ -69,11 +69,13 @@ def attempt(env: Env, n_demos: int, seed: int, name: str) -> tuple[list[Demo], i
                 progress.update()
             if len(successes) == n_demos:
                 return successes, n_attempts
-    raise RuntimeError(f"{name}: {len(successes)} of {len(seeds)} attempts succeeded, expected {n_demos}")
+    raise RuntimeError(
+        f"{name}: {len(successes)} of {len(seeds)} attempts succeeded, expected {n_demos}"
+    )
 
 
 def render(env: Env, demo: Demo) -> dict[str, np.ndarray]:
-    """A demonstration's arrays by their paths in LIBERO's files: what a rollout sees at its states."""
+    """A demonstration's arrays by their paths in LIBERO's files, as a rollout sees its states."""
     rows = [_row(env, state) for state in demo.states]
     arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     ends = np.zeros(len(demo.actions), dtype=np.uint8)

@@ -146,7 +146,9 @@ def test_a_demonstration_without_steps_is_an_error(path):
 def test_a_missing_dataset_names_those_that_exist(path):
     with h5py.File(path, "a") as file:
         del file["data/demo_1/obs/joint_states"]
-    with pytest.raises(ValueError, match=r"expected 'obs/joint_states' in demo_1; have \['actions'"):
+    with pytest.raises(
+        ValueError, match=r"expected 'obs/joint_states' in demo_1; have \['actions'"
+    ):
         demonstrations.read(path, SIZE)
 
 

@@ -11,7 +11,7 @@ import pytest
 from t2s import params
 from t2s.data import suites
 from t2s.sim.blocks import sample_init_states
-from t2s.sim.env import Env, versions
+from t2s.sim.env import Env, RandomizationError, _until_placed, versions
 
 SIZE = 64
 SETTLE_STEPS = 5
@@ -145,6 +145,14 @@ def test_a_wrong_initial_state_is_an_error(env):
 def test_a_wrong_action_is_an_error(env, action):
     with pytest.raises(ValueError, match="expected an action of 7 finite numbers"):
         env.step(action)
+
+
+def test_a_scene_without_room_is_an_error(tmp_path):
+    def overlap():
+        raise RandomizationError("Cannot place all objects ):")
+
+    with pytest.raises(RuntimeError, match=r"x\.bddl: objects overlap in each of 100 placements"):
+        _until_placed(overlap, tmp_path / "x.bddl")
 
 
 def test_versions_name_what_outcomes_depend_on():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_every_task_has_fifty_different_initial_states(suite):
 
 def test_consecutive_tasks_of_blocks_object_have_their_target_elsewhere():
     places = [_target_region(task.bddl_path.read_text()) for task in suites.tasks("blocks_object")]
-    assert all(first != second for first, second in zip(places, places[1:], strict=False))
+    assert all(first != second for first, second in itertools.pairwise(places))
     assert len(set(places)) == 4
 
 

@@ -7,6 +7,6 @@ An observation is a dict of numpy arrays with LIBERO's names:
     joint_states     float32 (7,) [rad]
     gripper_states   float32 (2,) [m]
 
-An action is float32 (7,) in [-1, 1] for robosuite's OSC_POSE: position delta, axis-angle delta, gripper
-(-1 opens, +1 closes).
+An action is float32 (7,) in [-1, 1] for robosuite's OSC_POSE: position delta, axis-angle delta,
+gripper (-1 opens, +1 closes).
 """

@@ -22,7 +22,7 @@ TOLERANCE = 1e-6  # human demonstrations reach 1 exactly; rounding may pass it
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """All steps of all demonstrations of a task, one after another; demo i is starts[i]:starts[i+1]."""
+    """All steps of a task's demonstrations, one after another; demo i is starts[i]:starts[i+1]."""
 
     agentview_rgb: UInt8[np.ndarray, "t h w 3"]
     eye_in_hand_rgb: UInt8[np.ndarray, "t h w 3"]
@@ -40,7 +40,7 @@ def write(
 ) -> None:
     """Write `demos` as data/demo_0, ...; the same arrays give the same bytes.
 
-    Keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, `states`, ...) and `init_state`.
+    Keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, ...) and `init_state`.
     `attributes` belong to `data`; its `model_file` goes to every demo, as LIBERO has it.
     """
     model_file = attributes["model_file"]

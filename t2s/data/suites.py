@@ -50,7 +50,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a suite; `name` is its BDDL file's stem and `instruction` what the policy is told."""
+    """One task of a suite; `name` is its BDDL file's stem, `instruction` the policy's input."""
 
     suite: str
     index: int

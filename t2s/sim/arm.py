@@ -1,4 +1,4 @@
-"""robosuite's Panda under its own OSC_POSE controller, without the work whose results nobody reads."""
+"""robosuite's Panda under its own OSC_POSE controller, without work whose results nobody reads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 
 class Arm:
-    """Steps the simulation by one control period at a time, with the numbers of robosuite's `env.step`.
+    """Steps the simulation by one control period, with the numbers of robosuite's `env.step`.
 
-    robosuite runs the dynamics three times a substep and keeps buffers and observables up to date. Here
-    the dynamics run once, and the controller reads them between MuJoCo's two half steps.
+    robosuite runs the dynamics three times a substep and keeps buffers and observables up to date.
+    Here they run once, and the controller reads them between MuJoCo's two half steps.
     """
 
     def __init__(self, env: Any) -> None:
@@ -26,22 +26,29 @@ class Arm:
         self._arm_block = np.ix_(self._qvel, self._qvel)
         self._torque_limits = robot.torque_limits
         self._motors = np.array(robot._ref_joint_actuator_indexes)
-        self._fingers = np.array([self._model.actuator(name).id for name in self._gripper.actuators])
+        self._fingers = np.array(
+            [self._model.actuator(name).id for name in self._gripper.actuators]
+        )
         fingers_range = self._model.actuator_ctrlrange[self._fingers]
-        self._fingers_mean, self._fingers_half = fingers_range.mean(axis=1), np.ptp(fingers_range, axis=1) / 2
+        self._fingers_mean, self._fingers_half = (
+            fingers_range.mean(axis=1),
+            np.ptp(fingers_range, axis=1) / 2,
+        )
         self._n_substeps = round(env.control_timestep / self._model.opt.timestep)
         self._jacobian = np.zeros((6, self._model.nv))
         self._mass = np.zeros((self._model.nv, self._model.nv))
 
     def step(self, action: np.ndarray) -> None:
-        """Advance one control period and leave positions and contacts those of the state reached."""
+        """Advance one control period; positions and contacts are then the reached state's."""
         model, data = self._model, self._data
         for substep in range(self._n_substeps):
             mujoco.mj_step1(model, data)
             self._sense()
             if substep == 0:
                 self._controller.set_goal(action[:6])
-            data.ctrl[self._motors] = np.clip(self._controller.run_controller(), *self._torque_limits)
+            data.ctrl[self._motors] = np.clip(
+                self._controller.run_controller(), *self._torque_limits
+            )
             fingers = self._gripper.format_action(action[6:])
             data.ctrl[self._fingers] = self._fingers_mean + self._fingers_half * fingers
             mujoco.mj_step2(model, data)
@@ -58,7 +65,11 @@ class Arm:
         controller.ee_ori_mat = data.site_xmat[self._site].reshape(3, 3).copy()
         controller.ee_pos_vel, controller.ee_ori_vel = velocity[:3], velocity[3:]
         controller.joint_pos, controller.joint_vel = data.qpos[self._qpos], data.qvel[self._qvel]
-        controller.J_full = np.ascontiguousarray(jacobian[:, self._qvel])  # one layout, compiled once by numba
+        controller.J_full = np.ascontiguousarray(
+            jacobian[:, self._qvel]
+        )  # one layout, compiled once by numba
         controller.J_pos, controller.J_ori = controller.J_full[:3], controller.J_full[3:]
         controller.mass_matrix = np.ascontiguousarray(mass[self._arm_block])
-        controller.new_update = False  # otherwise set_goal and run_controller would forward the dynamics
+        controller.new_update = (
+            False  # otherwise set_goal and run_controller would forward the dynamics
+        )

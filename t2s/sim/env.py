@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float64, UInt8
 
 from t2s.sim import gl, quiet
 
@@ -21,7 +24,8 @@ import robosuite  # noqa: E402
 from t2s.sim.arm import Arm  # noqa: E402
 from t2s.sim.blocks import BLOCKS_DIR  # noqa: E402
 
-libero.libero._assets_path_cache = str(BLOCKS_DIR)  # else hf-libero downloads its assets
+if not (Path(libero.libero.__file__).parent / "assets").is_dir():
+    libero.libero._assets_path_cache = str(BLOCKS_DIR)  # else hf-libero downloads its assets
 
 from libero.libero.envs.bddl_base_domain import TASK_MAPPING  # noqa: E402
 from libero.libero.envs.bddl_utils import get_problem_info  # noqa: E402
@@ -33,6 +37,9 @@ import t2s.sim.blocks.problem  # noqa: E402, F401 - registers the problem
 CAMERAS = {"agentview_rgb": "agentview", "eye_in_hand_rgb": "robot0_eye_in_hand"}
 CONTROL_FREQ = 20  # [Hz]
 ACTION_DIM = 7
+N_PLACEMENTS = 100
+
+Observation = dict[str, np.ndarray]
 
 
 class Env:
@@ -42,7 +49,7 @@ class Env:
         info = get_problem_info(str(bddl_path))
         self.instruction: str = info["language_instruction"]
         self.problem_name: str = info["problem_name"]
-        self._image_size = image_size
+        self._image_size, self._bddl_path = image_size, bddl_path
         self._env = _build(TASK_MAPPING[info["problem_name"]], bddl_path)
         self._model, self._data = self._env.sim.model._model, self._env.sim.data._data
         self._context = self._env.sim._render_context_offscreen
@@ -53,21 +60,25 @@ class Env:
         self._fingers = np.array(robot._ref_gripper_joint_pos_indexes)
         self.n_states = 1 + self._model.nq + self._model.nv
 
-    def reset(self, init_state: np.ndarray, seed: int, settle_steps: int) -> dict[str, np.ndarray]:
-        """Observation after `settle_steps` zero actions from `init_state`; earlier episodes leave no trace."""
+    def reset(
+        self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int
+    ) -> Observation:
+        """Observation after `settle_steps` zero actions from `init_state`, whatever came before."""
         if init_state.shape != (self.n_states,):
-            raise ValueError(f"expected init_state of shape ({self.n_states},), got {init_state.shape}")
+            raise ValueError(
+                f"expected init_state of shape ({self.n_states},), got {init_state.shape}"
+            )
         self.sample(seed)
         self.set_state(init_state)
         self.settle(settle_steps)
         return self.observe()
 
-    def sample(self, seed: int) -> np.ndarray:
+    def sample(self, seed: int) -> Float64[np.ndarray, "s"]:
         """Reset to a state drawn from the BDDL file's regions by `seed`; returns that state."""
         np.random.seed(seed)
         gripper = self._env.robots[0].gripper
         gripper.current_action = np.zeros_like(gripper.current_action, dtype=float)
-        _reset(self._env)
+        _until_placed(lambda: _reset(self._env), self._bddl_path)
         self._arm = Arm(self._env)
         return self.state()
 
@@ -76,12 +87,12 @@ class Env:
         for _ in range(n_steps):
             self._arm.step(np.zeros(ACTION_DIM))
 
-    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], bool]:
+    def step(self, action: Float[np.ndarray, "7"]) -> tuple[Observation, bool]:
         """Observation after one control period, and whether the goal holds then."""
         success = self.advance(action)
         return self.observe(), success
 
-    def advance(self, action: np.ndarray) -> bool:
+    def advance(self, action: Float[np.ndarray, "7"]) -> bool:
         """`step` without rendering."""
         if np.shape(action) != (ACTION_DIM,) or not np.isfinite(action).all():
             raise ValueError(f"expected an action of {ACTION_DIM} finite numbers, got {action!r}")
@@ -89,32 +100,34 @@ class Env:
         self._env._post_process()
         return bool(self._env._check_success())
 
-    def observe(self) -> dict[str, np.ndarray]:
+    def observe(self) -> Observation:
         """The observation of the present state (t2s/data/__init__.py says what it holds)."""
-        images = {key: self._render(camera, self._image_size) for key, camera in self._cameras.items()}
+        images = {
+            key: self._render(camera, self._image_size) for key, camera in self._cameras.items()
+        }
         return images | {
             "joint_states": self._data.qpos[self._joints].astype(np.float32),
             "gripper_states": self._data.qpos[self._fingers].astype(np.float32),
         }
 
-    def state(self) -> np.ndarray:
+    def state(self) -> Float64[np.ndarray, "s"]:
         """Time [s], positions and velocities, flat."""
         return np.concatenate([[self._data.time], self._data.qpos, self._data.qvel])
 
-    def set_state(self, state: np.ndarray) -> None:
+    def set_state(self, state: Float64[np.ndarray, "s"]) -> None:
         """Put the simulation at `state`; the controller keeps its goal until the next action."""
         n = self._model.nq
         self._data.time = state[0]
         self._data.qpos[:], self._data.qvel[:] = state[1 : 1 + n], state[1 + n :]
         mujoco.mj_forward(self._model, self._data)
 
-    def grip_pose(self) -> tuple[np.ndarray, np.ndarray]:
+    def grip_pose(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3 3"]]:
         """Position [m] and rotation matrix of the point between the fingertips."""
         site = self._env.robots[0].eef_site_id
         return self._data.site_xpos[site].copy(), self._data.site_xmat[site].reshape(3, 3).copy()
 
     def end_effector(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Grip site's position (3,) [m], the hand's quaternion (4,) x y z w and axis-angle (3,) [rad].
+        """Grip site's position (3,) [m], hand's quaternion (4,) x y z w and axis-angle (3,) [rad].
 
         Source: LIBERO's scripts/create_dataset.py, which takes them from robosuite's observables.
         """
@@ -128,7 +141,7 @@ class Env:
         goal: list[list[str]] = self._env.parsed_problem["goal_state"]
         return goal
 
-    def position(self, name: str) -> np.ndarray:
+    def position(self, name: str) -> Float64[np.ndarray, "3"]:
         """Position [m] of an object, a fixture or a region by its name in the BDDL file."""
         state = self._env.object_states_dict[name].get_geom_state()
         return np.array(state["pos"])
@@ -140,7 +153,7 @@ class Env:
             return 0.0, 0.0
         return float(thing.bottom_offset[2]), float(thing.top_offset[2])
 
-    def frame(self, size: int) -> np.ndarray:
+    def frame(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """The agent's view as an upright (size, size, 3) uint8 picture for people."""
         return self._render(self._cameras["agentview_rgb"], size)[::-1].copy()
 
@@ -152,7 +165,7 @@ class Env:
         return xml
 
     def close(self) -> None:
-        """Free the simulation and its GL context, which must be current: freeing acts on the current one."""
+        """Free the simulation and its GL context; freeing acts on the one that is current."""
         self._context.gl_ctx.make_current()
         del self._context
         self._env.close()
@@ -185,35 +198,32 @@ def controller_config() -> dict[str, Any]:
 
 
 def _build(problem: Any, bddl_path: Path) -> Any:
-    """A robosuite environment that is reset softly (hard resets leak) and renders only when asked."""
-    for _ in range(100):
-        try:
-            return problem(
-                str(bddl_path),
-                robots=["Panda"],
-                controller_configs=controller_config(),
-                initialization_noise=None,
-                use_camera_obs=False,
-                has_offscreen_renderer=True,
-                hard_reset=False,
-                ignore_done=True,
-                control_freq=CONTROL_FREQ,
-            )
-        except RandomizationError:
-            continue
-    raise RuntimeError(f"{bddl_path}: no placement of its objects without overlap in 100 attempts")
+    """A robosuite environment that resets softly (hard resets leak) and renders when asked."""
+    settings = {
+        "robots": ["Panda"],
+        "controller_configs": controller_config(),
+        "initialization_noise": None,
+        "use_camera_obs": False,
+        "has_offscreen_renderer": True,
+        "hard_reset": False,
+        "ignore_done": True,
+        "control_freq": CONTROL_FREQ,
+    }
+    return _until_placed(lambda: problem(str(bddl_path), **settings), bddl_path)
 
 
 def _reset(env: Any) -> None:
-    """A soft reset; LIBERO's samplers of places on a fixture expect it where the file has it."""
+    """A soft reset; LIBERO's samplers of places on a fixture expect it where its file has it."""
     for fixture in env.fixtures:
         body, root = env.sim.model._model.body(fixture.root_body), fixture.get_obj()
-        body.pos[:] = np.fromstring(root.get("pos", "0 0 0"), sep=" ")
-        body.quat[:] = np.fromstring(root.get("quat", "1 0 0 0"), sep=" ")
-    for _ in range(100):
-        try:
-            env.reset()
-            return
-        except RandomizationError:
-            continue
-    raise RuntimeError(f"{env.bddl_file_name}: no placement of its objects without overlap in 100 attempts")
+        body.pos[:] = [float(number) for number in root.get("pos", "0 0 0").split()]
+        body.quat[:] = [float(number) for number in root.get("quat", "1 0 0 0").split()]
+    env.reset()
+
+
+def _until_placed(act: Callable[[], Any], bddl_path: Path) -> Any:
+    """What `act` returns at its first attempt in which no two objects overlap."""
+    for _ in range(N_PLACEMENTS):
+        with contextlib.suppress(RandomizationError):
+            return act()
+    raise RuntimeError(f"{bddl_path}: objects overlap in each of {N_PLACEMENTS} placements")

@@ -1,9 +1,10 @@
-"""Scripted demonstrations: waypoints from the simulation's privileged state, followed with noise."""
+"""Scripted demonstrations: waypoints from the simulation's privileged state, with noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float32, Float64
 from scipy.spatial.transform import Rotation
@@ -11,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from t2s.sim.env import Env
 
 DOWN = Rotation.from_matrix([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+X, UP = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 OPEN, CLOSE = -1.0, 1.0
 SETTLE_STEPS = 5
 MAX_STEPS = 140
@@ -24,7 +26,9 @@ PULL = 0.085  # [m] the handle moves; the drawer counts as open at 0.06
 GAIN = 2.5  # of the position error, in units of OSC_POSE's largest delta
 TURN_GAIN = 0.5
 MAX_DELTA, MAX_TURN = 0.05, 0.5  # [m], [rad] of an action of 1
-NOISE = np.array([0.2, 0.2, 0.15, 0.02, 0.02, 0.02, 0.0])  # of the executed action, not of the recorded one
+NOISE = np.array(
+    [0.2, 0.2, 0.15, 0.02, 0.02, 0.02, 0.0]
+)  # of the executed action, not of the recorded one
 NOISE_MEMORY = 0.7  # correlation of the noise from step to step: it leads centimetres astray
 JITTER = 0.01  # [m] of the points between
 
@@ -65,10 +69,8 @@ def demonstrate(env: Env, seed: int) -> Demo | None:
     return None
 
 
-def _act(
-    env: Env, generator: np.random.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
-    """The action meant, the noisy one to execute, and whether the last waypoint, held for ever, is on."""
+def _act(env: Env, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
+    """The action meant, the noisy one to execute, whether the last waypoint is on (for ever)."""
     noise = np.zeros(7)
     waypoints = plan(env, generator)
     for number, waypoint in enumerate(waypoints, start=1):
@@ -115,13 +117,13 @@ def plan(env: Env, generator: np.random.Generator) -> list[Waypoint]:
 def _pick_and_place(
     env: Env, predicate: str, name: str, place: str, generator: np.random.Generator
 ) -> list[Waypoint]:
-    """Grasp from above, carry, and let go: from CARRY into a region, close above what it is put on."""
+    """Grasp from above, carry and let go: high over a container, close above anything else."""
     start, end = env.position(name), env.position(place)
-    released = end + [0, 0, env.extent(place)[1] - env.extent(name)[0] + RELEASE]
+    released = end + (env.extent(place)[1] - env.extent(name)[0] + RELEASE) * UP
     carry = max(start[2], released[2]) + CARRY
     above_end = np.array([*end[:2], carry]) + _jitter(generator)
     waypoints = [
-        Waypoint(start + [0, 0, ABOVE] + _jitter(generator), OPEN, 0.02),
+        Waypoint(start + ABOVE * UP + _jitter(generator), OPEN, 0.02),
         Waypoint(start, OPEN, 0.01),
         Waypoint(start, CLOSE, 1.0, GRASP_STEPS),
         Waypoint(np.array([*start[:2], carry]) + _jitter(generator), CLOSE, 0.03),
@@ -135,16 +137,16 @@ def _pick_and_place(
 def _push(
     env: Env, predicate: str, name: str, place: str, generator: np.random.Generator
 ) -> list[Waypoint]:
-    """Go down behind the object with closed fingers and push it, in -y, to the middle of the place."""
+    """Go down behind the object with closed fingers, push it in -y to the middle of the place."""
     start, end = env.position(name), env.position(place)
     low = start[2] - 0.006  # fingers that push above the middle climb over the object
     behind = np.array([start[0], start[1] + PUSH + 0.03, low])
     pushed = np.array([start[0], end[1] + PUSH, low])
     return [
-        Waypoint(behind + [0, 0, ABOVE] + _jitter(generator), CLOSE, 0.02),
+        Waypoint(behind + ABOVE * UP + _jitter(generator), CLOSE, 0.02),
         Waypoint(behind, CLOSE, 0.012),
         Waypoint(pushed, CLOSE, 0.015, speed=0.7),
-        Waypoint(pushed + [0, 0.01, ABOVE], CLOSE),
+        Waypoint(pushed + ABOVE * UP, CLOSE),
     ]
 
 
@@ -152,11 +154,11 @@ def _pull(env: Env, predicate: str, place: str, generator: np.random.Generator) 
     """Grasp the handle and pull it in +x."""
     handle = env.position(place)
     return [
-        Waypoint(handle + [0, 0, ABOVE] + _jitter(generator), OPEN, 0.02),
+        Waypoint(handle + ABOVE * UP + _jitter(generator), OPEN, 0.02),
         Waypoint(handle, OPEN, 0.01),
         Waypoint(handle, CLOSE, 1.0, GRASP_STEPS + 2),
-        Waypoint(handle + [PULL, 0, 0], CLOSE, 0.015),
-        Waypoint(handle + [PULL, 0, 0], OPEN),
+        Waypoint(handle + PULL * X, CLOSE, 0.015),
+        Waypoint(handle + PULL * X, OPEN),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Import robosuite and LIBERO without log files, questions, downloads or anything written to $HOME."""
+"""Import robosuite and LIBERO without log files, questions or anything written to $HOME."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def _package_dir(name: str) -> Path:
 
 
 def _load_macros() -> None:
-    """Load robosuite's macros ahead of the package: importing it opens /tmp/robosuite.log at once."""
+    """Load robosuite's macros ahead of the package, whose import opens /tmp/robosuite.log."""
     path = _package_dir("robosuite") / "macros.py"
     spec = importlib.util.spec_from_file_location("robosuite.macros", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     macros = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(macros)
     macros.FILE_LOGGING_LEVEL = None  # type: ignore[attr-defined]
@@ -45,9 +46,14 @@ def _load_macros() -> None:
 def _write_config(folder: Path) -> None:
     """A LIBERO config of this user's own; without one, importing libero asks on stdin."""
     root = _package_dir("libero") / "libero"
-    names = {"benchmark_root": ".", "bddl_files": "bddl_files", "init_states": "init_files", "assets": "assets"}
+    names = {
+        "benchmark_root": ".",
+        "bddl_files": "bddl_files",
+        "init_states": "init_files",
+        "assets": "assets",
+    }
     config = {key: str(root / name) for key, name in names.items()}
     config["datasets"] = str(root.parent / "datasets")
     temporary = folder / f"config.{os.getpid()}.yaml"
     temporary.write_text(yaml.safe_dump(config))
-    os.replace(temporary, folder / "config.yaml")
+    temporary.replace(folder / "config.yaml")

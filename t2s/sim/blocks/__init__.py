@@ -1,4 +1,4 @@
-"""The embedded suites: LIBERO problems whose arena and objects are primitive shapes, so nothing is downloaded."""
+"""The embedded suites: LIBERO problems of primitive shapes, so that nothing is downloaded."""
 
 from pathlib import Path
 

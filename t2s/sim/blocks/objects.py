@@ -39,7 +39,7 @@ class Block(MujocoXMLObject):  # type: ignore[misc]
             if geom.get("rgba") is None:
                 geom.set("rgba", " ".join(map(str, (*COLORS[color], 1.0))))
         self.category_name = f"{color}_{shape}"
-        # LIBERO's sampler turns about "x" into the quaternion (sin a/2, 0, 0, cos a/2): a yaw of pi - a.
+        # LIBERO's sampler makes an angle a about "x" (sin a/2, 0, 0, cos a/2): a yaw of pi - a.
         self.rotation = (np.pi - YAW, np.pi + YAW)
         self.rotation_axis = "x"
         self.object_properties: dict[str, Any] = {"vis_site_names": {}}

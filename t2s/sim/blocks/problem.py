@@ -21,7 +21,9 @@ objects.register()
 INIT_QPOS = np.array([0.0, 0.223, 0.0, -2.216, 0.0, 2.44, np.pi / 4])
 GRAY = {"robot0": "0.82 0.82 0.84 1", "gripper0": "0.35 0.35 0.38 1"}
 # Keeps an object's centre, not its outline, inside its region, as the regions of 5 cm are meant.
-REGION_SAMPLERS["blocks_floor_manipulation"] = {"floor": partial(Libero100TableRegionSampler, z_offset=0.001)}
+REGION_SAMPLERS["blocks_floor_manipulation"] = {
+    "floor": partial(Libero100TableRegionSampler, z_offset=0.001)
+}
 
 
 # LIBERO's decorator leaves None under the class's own name.
@@ -63,7 +65,7 @@ class Blocks_Floor_Manipulation(Libero_Floor_Manipulation):  # type: ignore[misc
         self.sim.model._model.vis.quality.offsamples = 0  # see SUPERSAMPLE
 
     def _load_sites_in_arena(self, mujoco_arena: Any) -> None:
-        """LIBERO's, and a region that is one point (a fixture's place) gets a size MuJoCo accepts."""
+        """LIBERO's; a region that is a point (a fixture's place) gets a size MuJoCo accepts."""
         super()._load_sites_in_arena(mujoco_arena)
         for site in mujoco_arena.floor_body.iter("site"):
             size = [max(float(number), 1e-6) for number in site.get("size").split()]
@@ -77,7 +79,7 @@ register_problem(Blocks_Floor_Manipulation)
 
 
 def _drop_visual_meshes(root: ET.Element) -> None:
-    """Draw the Panda by its collision geometry: its visual meshes have 168,000 faces, 30-60 ms a frame."""
+    """Draw the Panda's collision geometry: its visual meshes take 30-60 ms a frame."""
     for body in root.iter("body"):
         for geom in body.findall("geom"):
             prefix = (geom.get("name") or "").split("_")[0]

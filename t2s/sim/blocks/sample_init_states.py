@@ -1,13 +1,12 @@
-"""The 50 initial states that rollouts of a task start from, drawn once from its BDDL file's regions.
+"""The 50 initial states that rollouts of a task start from, drawn from its BDDL file's regions.
 
-Reads: bddl/{suite}/{task}.bddl beside this file; --task takes a part of its name, else all are drawn.
+Reads: bddl/{suite}/{task}.bddl beside this file; those whose name contains --task.
 Writes: {out}/{suite}/{task}.npy, float64 (50, state); the committed ones are in init_states/.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def sample(bddl_path: Path) -> Float64[np.ndarray, "50 s"]:
-    """Initial states of one task: its name is the seed, so no other task or demonstration shares them."""
+    """Initial states of one task, whose name is the seed: no demonstration shares them."""
     seeds = np.random.SeedSequence(list(bddl_path.stem.encode())).generate_state(N_STATES)
     env = Env(bddl_path, image_size=64)
     try:
@@ -43,10 +42,10 @@ def sample(bddl_path: Path) -> Float64[np.ndarray, "50 s"]:
 def save(states: Float64[np.ndarray, "50 s"], path: Path) -> None:
     """Write `states` whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.partial")
     with temporary.open("wb") as file:
         np.save(file, states, allow_pickle=False)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 if __name__ == "__main__":
