@@ -40,6 +40,8 @@ rule all:
         tables(),
         figures(),
         "results/report.html",
+    message:
+        "Everything is there: open results/report.html"
 
 
 rule all_demos:

@@ -267,6 +267,28 @@ def test_editing_the_network_relearns_and_demonstrates_nothing(
 
 @pytest.mark.slow
 @pytest.mark.sim
+def test_editing_one_learner_relearns_its_methods_alone(
+    finished: Path, edited: Callable[..., None]
+) -> None:
+    edited("t2s/lifelong/sequential.py", "# edited\n")
+    assert planned(finished)["learn"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_the_demonstrations_stand_behind_their_manifests(
+    finished: Path, edited: Callable[..., None]
+) -> None:
+    (finished / "results/demos/blocks_object/task0_demo.hdf5").touch()
+    assert planned(finished) == {}
+    edited("results/demos/blocks_object/task1.json", "\n")
+    jobs = planned(finished)
+    assert jobs["learn"] == 2
+    assert "demos" not in jobs
+
+
+@pytest.mark.slow
+@pytest.mark.sim
 def test_another_seed_adds_only_its_own_chain(finished: Path) -> None:
     jobs = planned(finished, "--config", "study={seeds: [0, 1]}")
     assert jobs["learn"] == 4
@@ -321,3 +343,23 @@ def test_jobs_beside_each_other_get_different_gpus(tmp_path: Path) -> None:
     given = [job.communicate(timeout=30)[0].strip() for job in jobs]
     assert set(given) == {"2", "5"}
     assert all(job.returncode == 0 for job in jobs)
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_results_that_dvc_brought_are_accepted_and_then_kept_up_to_date(
+    finished: Path, tmp_path: Path
+) -> None:
+    """Runs after the test of `dvc repro`, in whose cache the results lie."""
+    author = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for command in (["add", "-A"], [*author, "commit", "-qm", "Results"]):
+        subprocess.run(["git", *command], cwd=finished, check=True, capture_output=True)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(finished), str(clone)], check=True)
+    run(clone, "dvc", "cache", "dir", "--local", str(finished / ".dvc" / "cache"))
+    assert run(clone, "dvc", "checkout").returncode == 0
+    assert run(clone, "dvc", "repro").stdout.count("didn't change, skipping") == 3
+    assert run(clone, "dvc", "status", "--quiet").returncode == 0
+    assert run(clone, "snakemake", "--cores", "1", "--touch", "--forceall").returncode == 0
+    assert planned(clone) == {}
+    assert planned(clone, "--config", "learn={lr: 0.001}") == {**CHAIN, **REPORT}

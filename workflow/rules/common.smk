@@ -71,20 +71,31 @@ def sections(*names, method=None):
     return json.dumps(chosen, sort_keys=True)
 
 
-def code(*modules):
-    """The files of t2s that these modules import, themselves included, as Snakemake tracks none.
+def code(command, method=None):
+    """The files of t2s that a command imports, its own included, as Snakemake tracks none.
 
-    Without t2s/params.py: it only checks values, and those are in `params:` of every rule.
+    Of the learners only the one of `method`, with what it imports. Without t2s/params.py: it only
+    checks values, and those are in `params:` of every rule.
     """
-    found, waiting = set(), [f"t2s.{module}" for module in modules]
+    learners = {f"t2s.lifelong.{name}" for name in t2s.params.LEARNERS}
+    found = closure(f"t2s.{command}", set(), learners)
+    if method is not None:
+        learner = config["methods"][method]["learner"]
+        found = closure(f"t2s.lifelong.{learner}", found, set())
+    found.discard(ROOT / "t2s/params.py")
+    return sorted(str(path.relative_to(ROOT)) for path in found)
+
+
+def closure(module, found, ignored):
+    """`found` and the files that `module` imports, directly or not, past modules that are ignored."""
+    waiting = [module]
     while waiting:
-        path = source(waiting.pop())
-        if path and path not in found:
+        name = waiting.pop()
+        path = source(name)
+        if path and path not in found and name not in ignored:
             found.add(path)
             waiting += imports(path)
-    return sorted(
-        str(path.relative_to(ROOT)) for path in found - {ROOT / "t2s/params.py"}
-    )
+    return found
 
 
 def source(module):

@@ -1,6 +1,6 @@
 rule evaluate_curve:
     input:
-        code=code("evaluate"),
+        code=lambda w: code("evaluate", w.method),
         scenes=scenes,
         language="results/language/{suite}.safetensors",
         previous=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", w.task),
@@ -32,7 +32,7 @@ rule evaluate_curve:
 # What acts on a task may be unchanged since the stage before: then its records still stand.
 rule evaluate_kept:
     input:
-        code=code("evaluate"),
+        code=lambda w: code("evaluate", w.method),
         scenes=scenes,
         language="results/language/{suite}.safetensors",
         policies=lambda w: upto(

@@ -2,7 +2,7 @@
 # by content: an HDF5 file that was made anew with the same episodes relearns nothing.
 rule learn:
     input:
-        code=code("learn"),
+        code=lambda w: code("learn", w.method),
         manifests=lambda w: upto(
             f"results/demos/{w.suite}/task{{task}}.json", int(w.task) + 1
         ),

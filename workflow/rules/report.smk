@@ -78,7 +78,7 @@ rule figures:
 
 rule film:
     input:
-        code=code("film"),
+        code=lambda w: code("film", w.method),
         scenes=scenes,
         language="results/language/{suite}.safetensors",
         policies=lambda w: upto(
