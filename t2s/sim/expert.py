@@ -42,6 +42,7 @@ class Waypoint:
     tolerance: float = 0.015
     n_steps: int = 1
     speed: float = 1.0  # largest action of an axis
+    straight: bool = True  # else every axis corrects at full gain, to hold its line under contact
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def _towards(env: Env, waypoint: Waypoint) -> Float64[np.ndarray, "7"]:
     position, matrix = env.grip_pose()
     move = GAIN * (waypoint.position - position) / MAX_DELTA
     turn = TURN_GAIN * (DOWN * Rotation.from_matrix(matrix).inv()).as_rotvec() / MAX_TURN
-    move /= max(1.0, np.abs(move).max() / waypoint.speed)  # straight lines
+    if waypoint.straight:
+        move /= max(1.0, np.abs(move).max() / waypoint.speed)
+    move = np.clip(move, -waypoint.speed, waypoint.speed)
     return np.concatenate([move, np.clip(turn, -1.0, 1.0), [waypoint.gripper]])
 
 
@@ -145,7 +148,7 @@ def _push(
     return [
         Waypoint(behind + ABOVE * UP + _jitter(generator), CLOSE, 0.02),
         Waypoint(behind, CLOSE, 0.012),
-        Waypoint(pushed, CLOSE, 0.015, speed=0.7),
+        Waypoint(pushed, CLOSE, 0.015, speed=0.7, straight=False),
         Waypoint(pushed + ABOVE * UP, CLOSE),
     ]
 
