@@ -69,9 +69,7 @@ def attempt(env: Env, n_demos: int, seed: int, name: str) -> tuple[list[Demo], i
                 progress.update()
             if len(successes) == n_demos:
                 return successes, n_attempts
-    raise RuntimeError(
-        f"{name}: {len(successes)} of {len(seeds)} attempts succeeded, expected {n_demos}"
-    )
+    raise RuntimeError(f"{name}: {len(successes)} of {len(seeds)} attempts succeeded, expected {n_demos}")
 
 
 def render(env: Env, demo: Demo) -> dict[str, np.ndarray]:

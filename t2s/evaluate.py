@@ -138,9 +138,7 @@ def _embedding(path: Path, instruction: str) -> Float32[np.ndarray, "d"]:
     return known[instruction]
 
 
-def _due(
-    args: argparse.Namespace, rules: params.Protocol, keys: list[str], n_states: int
-) -> list[rollout.Episode]:
+def _due(args: argparse.Namespace, rules: params.Protocol, keys: list[str], n_states: int) -> list[rollout.Episode]:
     first = rules.kept_offset if args.kind == "kept" else 0
     return [
         rollout.Episode(
@@ -172,13 +170,9 @@ def _standing(job: Job) -> list[dict[str, Any]] | None:
     return [{**record, "stage": job.args.stage} for record in found]
 
 
-def _simulated(
-    job: Job, make_env: MakeEnv, init_states: Float64[np.ndarray, "n s"]
-) -> list[dict[str, Any]]:
+def _simulated(job: Job, make_env: MakeEnv, init_states: Float64[np.ndarray, "n s"]) -> list[dict[str, Any]]:
     rules = job.evaluate.rules
-    setting = rollout.Setting(
-        make_env, job.make_policy, init_states, rules.max_steps, rules.settle_steps
-    )
+    setting = rollout.Setting(make_env, job.make_policy, init_states, rules.max_steps, rules.settle_steps)
     outcomes = rollout.roll_out(job.episodes, setting, job.args.workers)
     return [
         job.identity(outcome.device)

@@ -167,9 +167,7 @@ def learning_curves(drawing: Drawing) -> Figure:
     figure, axes = panels(drawing.study.n_tasks, _columns(drawing.study.n_tasks))
     for task, ax in enumerate(axes):
         for method, rows in _by_method(drawing, curves[curves.task == task]):
-            ax.fill_between(
-                rows.epoch, rows.low, rows.high, color=drawing.colours[method], alpha=0.18, lw=0
-            )
+            ax.fill_between(rows.epoch, rows.low, rows.high, color=drawing.colours[method], alpha=0.18, lw=0)
             _line(ax, drawing, method, rows.epoch, rows.success)
         ax.set_title(f"task {task + 1}")
         _success_axis(ax)
@@ -286,9 +284,7 @@ def losses(drawing: Drawing) -> Figure:
         means = rows.groupby(["method", "epoch"]).loss.mean().reset_index()
         for method, line in _by_method(drawing, means):
             marker = "." if len(line) < 3 else ""
-            ax.plot(
-                line.epoch, line.loss, color=drawing.colours[method], label=method, marker=marker
-            )
+            ax.plot(line.epoch, line.loss, color=drawing.colours[method], label=method, marker=marker)
         ax.set_title(f"task {task + 1}")
         ax.set_xlim(0, drawing.losses.epoch.max())
         ax.set_xticks([0, int(drawing.losses.epoch.max())])
@@ -310,9 +306,7 @@ FIGURES: Final[dict[str, Callable[[Drawing], Figure]]] = {
 def panels(n: int, n_columns: int, height: float = 2.1) -> tuple[Figure, list[Axes]]:
     """A figure of `n` panels in rows of `n_columns`, without empty ones; `height` of a row [in]."""
     n_rows = -(-n // n_columns)
-    figure, grid = plt.subplots(
-        n_rows, n_columns, figsize=(WIDTH, height * n_rows + 0.5), squeeze=False
-    )
+    figure, grid = plt.subplots(n_rows, n_columns, figsize=(WIDTH, height * n_rows + 0.5), squeeze=False)
     if not figure.get_constrained_layout():
         figure.set_layout_engine("constrained")
     for ax in grid.flat[n:]:
@@ -346,9 +340,7 @@ def _error(mean: pd.Series[float], interval: pd.DataFrame) -> list[pd.Series[flo
     return [(mean - interval.low).clip(lower=0), (interval.high - mean).clip(lower=0)]
 
 
-def _heatmap(
-    ax: Axes, table: pd.DataFrame, fmt: str, vmax: float, cmap: str | Colormap = "viridis"
-) -> None:
+def _heatmap(ax: Axes, table: pd.DataFrame, fmt: str, vmax: float, cmap: str | Colormap = "viridis") -> None:
     """A square heatmap, tasks numbered from 1, cells without a value left white."""
     sns.heatmap(
         table,

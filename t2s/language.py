@@ -67,6 +67,7 @@ def embed(encoder: str, instructions: Sequence[str]) -> Float[np.ndarray, "n d"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Writes the embeddings of one suite."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", required=True)
     parser.add_argument("--params", default="params.yaml")

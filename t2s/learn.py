@@ -79,9 +79,7 @@ def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Int
     yield from torch.randperm(n, generator=generator).split(batch_size)
 
 
-def learn_task(
-    learner: Learner, dataset: Dataset, learn: params.Learn, seed: int, out: Path
-) -> list[dict[str, Any]]:
+def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: int, out: Path) -> list[dict[str, Any]]:
     """Learns for `n_epochs`, saving a policy at every evaluation epoch; one row of losses an epoch."""
     generator = torch.Generator().manual_seed(seed)
     steps_per_epoch = -(-len(dataset) // learn.batch_size)
@@ -130,6 +128,7 @@ def summary(learner: Learner, out: Path, previous: Sequence[Path], n_steps: int)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Learns one task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", required=True)
     parser.add_argument("--method", required=True)
@@ -158,7 +157,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_losses(args.out / "losses.csv", rows)
     names = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
     facts = {"instruction": demos.instruction, "n_epochs": learn.n_epochs}
-    write_json(args.out / "learn.json", names | facts | summary(learner, args.out, args.previous, rows[-1]["step"]))
+    write_json(
+        args.out / "learn.json",
+        names | facts | summary(learner, args.out, args.previous, rows[-1]["step"]),
+    )
     print(f"learned {args.out} in {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 

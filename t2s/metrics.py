@@ -66,9 +66,7 @@ def nbt(success: Float[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n k"]:
     return np.asarray((forgotten * later).sum(-2) / np.maximum(later.sum(0), 1))
 
 
-def auc(
-    curves: Float[np.ndarray, "*n k e"], success: Float[np.ndarray, "*n k k"]
-) -> Float[np.ndarray, "*n k"]:
+def auc(curves: Float[np.ndarray, "*n k e"], success: Float[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n k"]:
     """AUC_k = 1/(K-k+1) (FWT_k + Σ_{τ>k} c[τ, k]) of every task."""
     k = success.shape[-1]
     later = np.tril(np.ones((k, k)), -1)

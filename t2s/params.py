@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 SUITES: dict[str, int] = {"blocks_object": 10, "blocks_goal": 10, "blocks_spatial": 10}
 """Number of tasks of every suite."""
@@ -94,9 +102,7 @@ class Learn(Section):
     @pydantic.model_validator(mode="after")
     def _divides(self) -> Self:
         if self.n_epochs % self.eval_every:
-            raise ValueError(
-                f"expected n_epochs a multiple of eval_every, got {self.n_epochs} and {self.eval_every}"
-            )
+            raise ValueError(f"expected n_epochs a multiple of eval_every, got {self.n_epochs} and {self.eval_every}")
         return self
 
     @property
@@ -195,9 +201,7 @@ class Params(Section):
             if suite not in SUITES:
                 raise ValueError(f"unknown suite '{suite}'; have {sorted(SUITES)}")
             if self.study.n_tasks > SUITES[suite]:
-                raise ValueError(
-                    f"expected study.n_tasks <= {SUITES[suite]} of {suite}, got {self.study.n_tasks}"
-                )
+                raise ValueError(f"expected study.n_tasks <= {SUITES[suite]} of {suite}, got {self.study.n_tasks}")
         for method in self.study.methods:
             if method not in self.methods.root:
                 raise ValueError(f"unknown method '{method}'; have {sorted(self.methods.root)}")

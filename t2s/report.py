@@ -33,14 +33,12 @@ SUMMARY: Final = {
 
 CAPTIONS: Final = {
     "success_matrix": "Success on each task after learning each task.",
-    "scores": "FWT, AUC (higher is better) and NBT (lower is better), with bootstrap intervals over"
-    " seeds and tasks.",
+    "scores": "FWT, AUC (higher is better) and NBT (lower is better), with bootstrap intervals over seeds and tasks.",
     "learning_curves": "Success while a task is learned, with Wilson intervals. FWT is the mean of"
     " this curve, held at its peak.",
     "forgetting": "Success on a task while later tasks are learned, with Wilson intervals.",
     "tokens": "Tokens in the bank after each task, against growing by the base with every task.",
-    "language": "Cosine similarity of the instructions, and the earlier tasks whose tokens are"
-    " reused. First seed.",
+    "language": "Cosine similarity of the instructions, and the earlier tasks whose tokens are reused. First seed.",
     "losses": "Training loss of every task, mean over seeds.",
 }
 """The figures in their order on the page."""
@@ -74,8 +72,7 @@ def read_summary(results: Path) -> dict[str, dict[str, Any]]:
     summary = json.loads(path.read_text())
     tasks = pd.read_csv(results / "tasks.csv")
     return {
-        suite: {method: summary[suite][method] for method in tasks.method.unique()}
-        for suite in tasks.suite.unique()
+        suite: {method: summary[suite][method] for method in tasks.method.unique()} for suite in tasks.suite.unique()
     }
 
 
@@ -92,10 +89,7 @@ def as_text(summary: dict[str, dict[str, Any]], out: Path) -> str:
 
 def short(values: dict[str, Any]) -> dict[str, str]:
     """The summary's numbers of one method, in %; a dash where one does not apply."""
-    return {
-        title: f"{100 * values[name]['mean']:.1f} %" if name in values else "–"
-        for name, title in SUMMARY.items()
-    }
+    return {title: f"{100 * values[name]['mean']:.1f} %" if name in values else "–" for name, title in SUMMARY.items()}
 
 
 def page(results: Path, summary: dict[str, dict[str, Any]], sections: dict[str, Any]) -> str:

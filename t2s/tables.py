@@ -124,10 +124,7 @@ def matrix(success: pd.DataFrame, study: Study) -> pd.DataFrame:
         "cell", index=["suite", "method", "stage"], columns="task", aggfunc="first"
     )
     order = [
-        (suite, method, stage)
-        for suite in study.suites
-        for method in study.methods
-        for stage in range(study.n_tasks)
+        (suite, method, stage) for suite in study.suites for method in study.methods for stage in range(study.n_tasks)
     ]
     table = table.reindex(pd.MultiIndex.from_tuples(order, names=table.index.names)).fillna("")
     table = table.reset_index().assign(stage=lambda t: t.stage + 1)

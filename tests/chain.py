@@ -55,9 +55,7 @@ class Chain:
     def epochs(self, task: int) -> list[Path]:
         return [self.folder / f"task{task}/epoch{epoch}.safetensors" for epoch in EPOCHS]
 
-    def arguments(
-        self, kind: str, stage: int, task: int, changed: dict[str, Any] | None = None
-    ) -> list[str]:
+    def arguments(self, kind: str, stage: int, task: int, changed: dict[str, Any] | None = None) -> list[str]:
         """The command line of `t2s.evaluate` but --out, --workers and --previous."""
         kept = kind == "kept"
         checkpoints = self.kept(stage + 1) if kept else [*self.kept(stage), *self.epochs(stage)]
@@ -74,9 +72,7 @@ def make(folder: Path, method: str) -> Chain:
     """Two tasks; epoch 20 differs from epoch 0 by noise and is the one that is kept."""
     chain = Chain(folder, method)
     rng = np.random.default_rng(0)
-    task_embs = {
-        task.instruction: rng.normal(size=8).astype(np.float32) for task in suites.tasks(SUITE)
-    }
+    task_embs = {task.instruction: rng.normal(size=8).astype(np.float32) for task in suites.tasks(SUITE)}
     embeddings.write(chain.language, task_embs, "random")
     learner_class, settings = lifelong.pick(json.dumps(sections(method)), method)
     for k, task in enumerate(suites.tasks(SUITE)[:2]):

@@ -43,9 +43,7 @@ def write(folder: Path, study: dict[str, Any], n_rollouts: int = 20) -> None:
             for seed in study["seeds"]:
                 rng = np.random.default_rng([seed, len(method)])
                 chain = Path(suite) / method / f"seed{seed}"
-                _write_episodes(
-                    folder / "episodes" / chain, chain, study["n_tasks"], n_rollouts, rng
-                )
+                _write_episodes(folder / "episodes" / chain, chain, study["n_tasks"], n_rollouts, rng)
                 _write_runs(folder / "runs" / chain, chain, study["n_tasks"], rng)
 
 
@@ -76,9 +74,7 @@ def episodes(p: float, n: int, rng: np.random.Generator, **fields: Any) -> Itera
         yield record(init_index=index, episode_seed=index, success=success, **fields)
 
 
-def _write_episodes(
-    folder: Path, chain: Path, n_tasks: int, n: int, rng: np.random.Generator
-) -> None:
+def _write_episodes(folder: Path, chain: Path, n_tasks: int, n: int, rng: np.random.Generator) -> None:
     suite, method, seed = chain.parts[0], chain.parts[1], int(chain.parts[2].removeprefix("seed"))
     who: dict[str, Any] = {"suite": suite, "method": method, "seed": seed}
     forget = 0.0 if method.startswith("t2s") else 0.6
@@ -110,9 +106,7 @@ def _write_runs(folder: Path, chain: Path, n_tasks: int, rng: np.random.Generato
         files.write_json(folder / f"task{k}" / "learn.json", learn(chain, k, rng))
         steps = np.arange(1, 21)
         losses = 2.0 * np.exp(-steps / 6) + rng.uniform(0.1, 0.2, 20)
-        lines = [
-            f"{s},{s * 30},{loss:.4f},0.001,1.0" for s, loss in zip(steps, losses, strict=True)
-        ]
+        lines = [f"{s},{s * 30},{loss:.4f},0.001,1.0" for s, loss in zip(steps, losses, strict=True)]
         files.write_text(
             folder / f"task{k}" / "losses.csv",
             "\n".join(["epoch,step,loss,lr,grad_norm", *lines]) + "\n",

@@ -46,9 +46,7 @@ def path(tmp_path, demos):
 def test_what_was_written_is_read(path, demos):
     read = demonstrations.read(path, SIZE)
     for key in ("agentview_rgb", "eye_in_hand_rgb"):
-        np.testing.assert_array_equal(
-            getattr(read, key), np.concatenate([demo[f"obs/{key}"] for demo in demos])
-        )
+        np.testing.assert_array_equal(getattr(read, key), np.concatenate([demo[f"obs/{key}"] for demo in demos]))
     actions = np.concatenate([demo["actions"] for demo in demos]).astype(np.float32)
     np.testing.assert_array_equal(read.actions, actions)
     assert read.joint_states.dtype == read.gripper_states.dtype == np.float32
@@ -146,9 +144,7 @@ def test_a_demonstration_without_steps_is_an_error(path):
 def test_a_missing_dataset_names_those_that_exist(path):
     with h5py.File(path, "a") as file:
         del file["data/demo_1/obs/joint_states"]
-    with pytest.raises(
-        ValueError, match=r"expected 'obs/joint_states' in demo_1; have \['actions'"
-    ):
+    with pytest.raises(ValueError, match=r"expected 'obs/joint_states' in demo_1; have \['actions'"):
         demonstrations.read(path, SIZE)
 
 

@@ -123,9 +123,7 @@ def test_datasets_and_attributes_are_liberos(written):
 
 def test_an_expert_that_fails_is_an_error_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(expert, "demonstrate", lambda env, seed: None)
-    with pytest.raises(
-        RuntimeError, match="open_the_drawer: 0 of 4 attempts succeeded, expected 2"
-    ):
+    with pytest.raises(RuntimeError, match="open_the_drawer: 0 of 4 attempts succeeded, expected 2"):
         run(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -142,7 +140,5 @@ def test_forty_demonstrations_take_less_than_forty_seconds(tmp_path):
 
 def _datasets(group):
     names = []
-    group.visititems(
-        lambda name, item: names.append((name, item)) if hasattr(item, "dtype") else None
-    )
+    group.visititems(lambda name, item: names.append((name, item)) if hasattr(item, "dtype") else None)
     return names

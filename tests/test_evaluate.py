@@ -68,9 +68,7 @@ def refuse(*_: Any) -> None:
     raise AssertionError("simulated")
 
 
-def test_records_of_an_unchanged_task_are_copied_without_mujoco(
-    t2s: chain.Chain, tmp_path: Path
-) -> None:
+def test_records_of_an_unchanged_task_are_copied_without_mujoco(t2s: chain.Chain, tmp_path: Path) -> None:
     previous = stage0(t2s, tmp_path / "stage0.jsonl")
     out = tmp_path / "stage1.jsonl"
     arguments = [*t2s.arguments("kept", 1, 0), *previous, "--out", str(out)]
@@ -114,9 +112,7 @@ def test_a_task_whose_tensors_changed_is_rolled_out_again(
         evaluate.main(arguments)
 
 
-def test_reuse_can_be_switched_off(
-    t2s: chain.Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reuse_can_be_switched_off(t2s: chain.Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "_simulated", refuse)
     off = chain.sections("t2s")["evaluate"] | {"reuse_records": False}
     previous = stage0(t2s, tmp_path / "stage0.jsonl")
@@ -157,9 +153,7 @@ def test_epochs_of_a_curve_are_in_the_order_of_numbers() -> None:
 
 
 @pytest.mark.sim
-def test_a_curve_is_the_same_file_for_any_number_of_workers(
-    t2s: chain.Chain, tmp_path: Path
-) -> None:
+def test_a_curve_is_the_same_file_for_any_number_of_workers(t2s: chain.Chain, tmp_path: Path) -> None:
     for workers in ("1", "3"):
         out = tmp_path / f"{workers}.jsonl"
         evaluate.main([*t2s.arguments("curve", 1, 1), "--workers", workers, "--out", str(out)])

@@ -106,9 +106,7 @@ def test_nothing_is_evaluated_or_unpickled(path: Path) -> None:
     tree = ast.parse(path.read_text())
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not {"eval", "exec", "torch.load", "torch.save"} & called
-    starred = [
-        n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"
-    ]
+    starred = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"]
     assert starred == []
     assert "allow_pickle=True" not in path.read_text()
 

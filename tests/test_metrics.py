@@ -88,9 +88,7 @@ def test_fwt_lies_between_the_mean_and_the_best_of_the_curve(curves: np.ndarray)
 
 
 @given(arrays(float, (2, 4, 5), elements=RATES), arrays(float, (2, 4, 4), elements=RATES))
-def test_scores_stay_in_range_and_ignore_what_lies_above_the_diagonal(
-    curves: np.ndarray, success: np.ndarray
-) -> None:
+def test_scores_stay_in_range_and_ignore_what_lies_above_the_diagonal(curves: np.ndarray, success: np.ndarray) -> None:
     seen = np.tril(success)
     assert (metrics.auc(curves, seen) == metrics.auc(curves, success)).all()
     assert (metrics.nbt(seen) == metrics.nbt(success)).all()
@@ -101,10 +99,7 @@ def test_scores_stay_in_range_and_ignore_what_lies_above_the_diagonal(
 
 @given(arrays(float, (4, 4), elements=RATES))
 def test_nbt_equals_its_plain_sum(success: np.ndarray) -> None:
-    plain = [
-        sum(success[k, k] - success[tau, k] for tau in range(k + 1, 4)) / max(1, 3 - k)
-        for k in range(4)
-    ]
+    plain = [sum(success[k, k] - success[tau, k] for tau in range(k + 1, 4)) / max(1, 3 - k) for k in range(4)]
     assert metrics.nbt(success) == pytest.approx(plain)
 
 
@@ -154,9 +149,7 @@ def test_an_episode_that_is_missing_is_an_error_and_not_a_zero(tmp_path: Path) -
     study = Study(**section)
     frame = records.read(metrics.episode_paths(tmp_path / "episodes", study))
     with pytest.raises(ValueError, match="expected episodes of every seed and task"):
-        metrics.success_matrix(
-            frame[(frame.stage != 2) | (frame.task != 2) | (frame.seed != 1)], study
-        )
+        metrics.success_matrix(frame[(frame.stage != 2) | (frame.task != 2) | (frame.seed != 1)], study)
     with pytest.raises(ValueError, match="expected episodes of every seed, task and epoch"):
         metrics.learning_curves(frame[(frame.epoch != 10) | (frame.task != 1)], study)
 

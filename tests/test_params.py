@@ -31,7 +31,12 @@ def test_json_and_yaml_give_the_same_section(sections):
         ("study", "n_tasks", 11, "expected study.n_tasks <= 10"),
         ("study", "seeds", [], "study.seeds"),
         ("learn", "lrr", 0.1, "unknown key 'learn.lrr'; have ['batch_size'"),
-        ("learn", "lr", "1e-3", "learn.lr: expected a valid number, got '1e-3' (YAML reads 1e-3 as text"),
+        (
+            "learn",
+            "lr",
+            "1e-3",
+            "learn.lr: expected a valid number, got '1e-3' (YAML reads 1e-3 as text",
+        ),
         ("learn", "n_epochs", -1, "learn.n_epochs: expected greater than 0, got -1"),
         ("learn", "n_epochs", 2.5, "learn.n_epochs: expected a valid integer, got 2.5"),
         ("learn", "eval_every", 7, "n_epochs a multiple of eval_every"),

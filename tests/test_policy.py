@@ -93,9 +93,7 @@ def test_gmm_loss_is_the_likelihood_of_a_mixture_over_chunks():
     means = head.means(x).flatten(2)
     std = torch.nn.functional.softplus(head.scale(x)).unflatten(-1, head.shape).flatten(2) + MIN_STD
     modes = torch.distributions.Independent(torch.distributions.Normal(means, std), 1)
-    mixture = torch.distributions.MixtureSameFamily(
-        torch.distributions.Categorical(logits=head.logits(x)), modes
-    )
+    mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=head.logits(x)), modes)
     log_2pi = torch.log(torch.tensor(2 * torch.pi))
     expected = -(mixture.log_prob(target.flatten(1)) / 21).mean() - 0.5 * log_2pi  # constant left out
     assert torch.allclose(head.loss(x, target, torch.ones(4, 3, dtype=torch.bool)), expected, atol=1e-4)

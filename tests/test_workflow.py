@@ -36,9 +36,7 @@ REPORT = {"metrics": 1, "tables": 1, "figures": 1, "report": 1, "all": 1}
 def copy_repository(folder: Path) -> Path:
     """The files of the repository, as they stand now, with the smallest params."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(
-        listed, cwd=REPOSITORY, check=True, capture_output=True, text=True
-    ).stdout
+    names = subprocess.run(listed, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
     for name in names.split("\0"):
         if (REPOSITORY / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -222,9 +220,7 @@ def test_the_report_is_whole(finished: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.sim
-def test_editing_the_figures_redraws_and_relearns_nothing(
-    finished: Path, edited: Callable[..., None]
-) -> None:
+def test_editing_the_figures_redraws_and_relearns_nothing(finished: Path, edited: Callable[..., None]) -> None:
     redraw = {"figures": 1, "report": 1, "all": 1}
     assert planned(finished, "--config", "figures={dpi: 80}") == redraw
     edited("t2s/figures.py", "# edited\n")
@@ -255,9 +251,7 @@ def test_a_value_of_one_method_relearns_that_method_alone(finished: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.sim
-def test_editing_the_network_relearns_and_demonstrates_nothing(
-    finished: Path, edited: Callable[..., None]
-) -> None:
+def test_editing_the_network_relearns_and_demonstrates_nothing(finished: Path, edited: Callable[..., None]) -> None:
     edited("t2s/model/policy.py", "# edited\n")
     jobs = planned(finished)
     assert jobs["learn"] == 4
@@ -267,18 +261,14 @@ def test_editing_the_network_relearns_and_demonstrates_nothing(
 
 @pytest.mark.slow
 @pytest.mark.sim
-def test_editing_one_learner_relearns_its_methods_alone(
-    finished: Path, edited: Callable[..., None]
-) -> None:
+def test_editing_one_learner_relearns_its_methods_alone(finished: Path, edited: Callable[..., None]) -> None:
     edited("t2s/lifelong/sequential.py", "# edited\n")
     assert planned(finished)["learn"] == 2
 
 
 @pytest.mark.slow
 @pytest.mark.sim
-def test_the_demonstrations_stand_behind_their_manifests(
-    finished: Path, edited: Callable[..., None]
-) -> None:
+def test_the_demonstrations_stand_behind_their_manifests(finished: Path, edited: Callable[..., None]) -> None:
     (finished / "results/demos/blocks_object/task0_demo.hdf5").touch()
     assert planned(finished) == {}
     edited("results/demos/blocks_object/task1.json", "\n")
@@ -324,9 +314,7 @@ def test_dvc_repro_does_nothing_the_second_time(finished: Path) -> None:
     assert "Running stage 'learn'" in first.stdout
     assert run(finished, "dvc", "repro").stdout.count("didn't change, skipping") == 3
     assert planned(finished) == {}
-    status = subprocess.run(
-        ["git", "status", "--short"], cwd=finished, capture_output=True, text=True, check=True
-    )
+    status = subprocess.run(["git", "status", "--short"], cwd=finished, capture_output=True, text=True, check=True)
     assert status.stdout.split() == ["??", "dvc.lock"]
 
 
@@ -335,9 +323,7 @@ def test_jobs_beside_each_other_get_different_gpus(tmp_path: Path) -> None:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "2,5", "TMPDIR": str(tmp_path)}
     show = "echo $CUDA_VISIBLE_DEVICES; sleep 1"
     jobs = [
-        subprocess.Popen(
-            [slot, "bash", "-c", show], env=environment, text=True, stdout=subprocess.PIPE
-        )
+        subprocess.Popen([slot, "bash", "-c", show], env=environment, text=True, stdout=subprocess.PIPE)
         for _ in range(3)
     ]
     given = [job.communicate(timeout=30)[0].strip() for job in jobs]
@@ -347,9 +333,7 @@ def test_jobs_beside_each_other_get_different_gpus(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.sim
-def test_results_that_dvc_brought_are_accepted_and_then_kept_up_to_date(
-    finished: Path, tmp_path: Path
-) -> None:
+def test_results_that_dvc_brought_are_accepted_and_then_kept_up_to_date(finished: Path, tmp_path: Path) -> None:
     """Runs after the test of `dvc repro`, in whose cache the results lie."""
     author = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
     for command in (["add", "-A"], [*author, "commit", "-qm", "Results"]):

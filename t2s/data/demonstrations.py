@@ -35,9 +35,7 @@ class Demonstrations:
     """'scripted' or 'human'"""
 
 
-def write(
-    path: Path, demos: Sequence[Mapping[str, np.ndarray]], attributes: Mapping[str, Any]
-) -> None:
+def write(path: Path, demos: Sequence[Mapping[str, np.ndarray]], attributes: Mapping[str, Any]) -> None:
     """Write `demos` as data/demo_0, ...; the same arrays give the same bytes.
 
     Keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, ...) and `init_state`.
@@ -119,9 +117,7 @@ def _read_demo(demo: Any, name: str, image_size: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check(
-    what: str, array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None
-) -> None:
+def _check(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> None:
     if array.shape != shape:
         raise ValueError(f"{what}: expected shape {shape}, got {array.shape}")
     if dtype is not None and array.dtype != dtype:

@@ -60,9 +60,7 @@ def read(paths: Iterable[Path]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(FIELDS))
     twice = frame[frame.duplicated(KEY)]
     if len(twice):
-        raise ValueError(
-            f"expected one record an episode, got two of {twice[KEY].iloc[0].to_dict()}"
-        )
+        raise ValueError(f"expected one record an episode, got two of {twice[KEY].iloc[0].to_dict()}")
     return frame
 
 
@@ -82,9 +80,7 @@ def check(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     if record["kind"] not in KINDS:
         raise ValueError(f"{where}: unknown kind '{record['kind']}'; have {list(KINDS)}")
     if record["task"] > record["stage"]:
-        raise ValueError(
-            f"{where}: expected task <= stage, got {record['task']} and {record['stage']}"
-        )
+        raise ValueError(f"{where}: expected task <= stage, got {record['task']} and {record['stage']}")
     return record
 
 

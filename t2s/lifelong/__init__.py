@@ -32,9 +32,7 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def load_policy(
-    source: str, method: str, checkpoints: Sequence[Path], task_emb: np.ndarray, sample: bool
-) -> Actor:
+def load_policy(source: str, method: str, checkpoints: Sequence[Path], task_emb: np.ndarray, sample: bool) -> Actor:
     """The policy after learning the tasks of `checkpoints` (in order), for an instruction's embedding (d,).
 
     Raises: ValueError when a checkpoint is damaged or does not fit the network.

@@ -97,7 +97,11 @@ class Learner(ABC):
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.trainable, self.settings.learn.clip_norm)
-        row = {"loss": float(loss.detach()), "lr": self.schedule.get_last_lr()[0], "grad_norm": float(norm)}
+        row = {
+            "loss": float(loss.detach()),
+            "lr": self.schedule.get_last_lr()[0],
+            "grad_norm": float(norm),
+        }
         self.optimizer.step()
         self.schedule.step()
         return row

@@ -86,9 +86,7 @@ def known_embeddings(checkpoints: Sequence[Checkpoint]) -> np.ndarray:
     return np.stack([c.tensors[TASK_EMB].numpy() for c in checkpoints])
 
 
-def rebuild(
-    policy: params.Policy, checkpoints: Sequence[Checkpoint], task_emb_dim: int
-) -> tuple[PolicyNetwork, Bank]:
+def rebuild(policy: params.Policy, checkpoints: Sequence[Checkpoint], task_emb_dim: int) -> tuple[PolicyNetwork, Bank]:
     """A network that holds the groups of these checkpoints, none of them active yet.
 
     Raises: ValueError when a delta does not fit the network.

@@ -71,8 +71,7 @@ class Block(nn.Module):
 
     def attend(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         q, k, v = (
-            part(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
+            part(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
         )
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.out(mixed.transpose(1, 2).flatten(2))
@@ -96,9 +95,7 @@ class PolicyNetwork(nn.Module):
         agentview = self.agentview(_image(batch["agentview_rgb"]))
         eye_in_hand = self.eye_in_hand(_image(batch["eye_in_hand_rgb"]))
         home = torch.tensor(JOINT_HOME, device=agentview.device)
-        state = torch.cat(
-            [batch["joint_states"] - home, GRIPPER_GAIN * batch["gripper_states"]], dim=-1
-        )
+        state = torch.cat([batch["joint_states"] - home, GRIPPER_GAIN * batch["gripper_states"]], dim=-1)
         language = self.language(F.normalize(task_emb, dim=-1))
         readout = torch.zeros_like(language)
         x = torch.stack([agentview, eye_in_hand, self.proprio(state), language, readout], dim=1)

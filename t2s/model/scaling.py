@@ -18,9 +18,7 @@ from jaxtyping import Float
 from t2s import params
 
 
-def similarities(
-    task_emb: Float[np.ndarray, "d"], known: Float[np.ndarray, "k d"]
-) -> Float[np.ndarray, "k"]:
+def similarities(task_emb: Float[np.ndarray, "d"], known: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "k"]:
     """Cosine similarity of one instruction to each of the known ones, in [-1, 1]."""
     norms = np.linalg.norm(known, axis=1) * np.linalg.norm(task_emb)
     return known @ task_emb / norms
@@ -31,9 +29,7 @@ def nearest(task_emb: Float[np.ndarray, "d"], known: Float[np.ndarray, "k d"]) -
     return int(np.argmax(similarities(task_emb, known)))
 
 
-def reused_tasks(
-    values: params.T2S, similarity: Float[np.ndarray, "k"], rng: np.random.Generator
-) -> list[int]:
+def reused_tasks(values: params.T2S, similarity: Float[np.ndarray, "k"], rng: np.random.Generator) -> list[int]:
     """The earlier tasks whose groups are active for the new one, in the order they were learned.
 
     `language`: the `reuse_top` most similar above the threshold; `random`: as many, drawn; `all`; `none`: the base only.

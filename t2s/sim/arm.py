@@ -26,9 +26,7 @@ class Arm:
         self._arm_block = np.ix_(self._qvel, self._qvel)
         self._torque_limits = robot.torque_limits
         self._motors = np.array(robot._ref_joint_actuator_indexes)
-        self._fingers = np.array(
-            [self._model.actuator(name).id for name in self._gripper.actuators]
-        )
+        self._fingers = np.array([self._model.actuator(name).id for name in self._gripper.actuators])
         fingers_range = self._model.actuator_ctrlrange[self._fingers]
         self._fingers_mean, self._fingers_half = (
             fingers_range.mean(axis=1),
@@ -46,9 +44,7 @@ class Arm:
             self._sense()
             if substep == 0:
                 self._controller.set_goal(action[:6])
-            data.ctrl[self._motors] = np.clip(
-                self._controller.run_controller(), *self._torque_limits
-            )
+            data.ctrl[self._motors] = np.clip(self._controller.run_controller(), *self._torque_limits)
             fingers = self._gripper.format_action(action[6:])
             data.ctrl[self._fingers] = self._fingers_mean + self._fingers_half * fingers
             mujoco.mj_step2(model, data)
@@ -65,11 +61,7 @@ class Arm:
         controller.ee_ori_mat = data.site_xmat[self._site].reshape(3, 3).copy()
         controller.ee_pos_vel, controller.ee_ori_vel = velocity[:3], velocity[3:]
         controller.joint_pos, controller.joint_vel = data.qpos[self._qpos], data.qvel[self._qvel]
-        controller.J_full = np.ascontiguousarray(
-            jacobian[:, self._qvel]
-        )  # one layout, compiled once by numba
+        controller.J_full = np.ascontiguousarray(jacobian[:, self._qvel])  # one layout, compiled once by numba
         controller.J_pos, controller.J_ori = controller.J_full[:3], controller.J_full[3:]
         controller.mass_matrix = np.ascontiguousarray(mass[self._arm_block])
-        controller.new_update = (
-            False  # otherwise set_goal and run_controller would forward the dynamics
-        )
+        controller.new_update = False  # otherwise set_goal and run_controller would forward the dynamics

@@ -60,14 +60,10 @@ class Env:
         self._fingers = np.array(robot._ref_gripper_joint_pos_indexes)
         self.n_states = 1 + self._model.nq + self._model.nv
 
-    def reset(
-        self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int
-    ) -> Observation:
+    def reset(self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int) -> Observation:
         """Observation after `settle_steps` zero actions from `init_state`, whatever came before."""
         if init_state.shape != (self.n_states,):
-            raise ValueError(
-                f"expected init_state of shape ({self.n_states},), got {init_state.shape}"
-            )
+            raise ValueError(f"expected init_state of shape ({self.n_states},), got {init_state.shape}")
         self.sample(seed)
         self.set_state(init_state)
         self.settle(settle_steps)
@@ -102,9 +98,7 @@ class Env:
 
     def observe(self) -> Observation:
         """The observation of the present state (t2s/data/__init__.py says what it holds)."""
-        images = {
-            key: self._render(camera, self._image_size) for key, camera in self._cameras.items()
-        }
+        images = {key: self._render(camera, self._image_size) for key, camera in self._cameras.items()}
         return images | {
             "joint_states": self._data.qpos[self._joints].astype(np.float32),
             "gripper_states": self._data.qpos[self._fingers].astype(np.float32),

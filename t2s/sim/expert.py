@@ -26,9 +26,7 @@ PULL = 0.085  # [m] the handle moves; the drawer counts as open at 0.06
 GAIN = 2.5  # of the position error, in units of OSC_POSE's largest delta
 TURN_GAIN = 0.5
 MAX_DELTA, MAX_TURN = 0.05, 0.5  # [m], [rad] of an action of 1
-NOISE = np.array(
-    [0.2, 0.2, 0.15, 0.02, 0.02, 0.02, 0.0]
-)  # of the executed action, not of the recorded one
+NOISE = np.array([0.2, 0.2, 0.15, 0.02, 0.02, 0.02, 0.0])  # of the executed action, not of the recorded one
 NOISE_MEMORY = 0.7  # correlation of the noise from step to step: it leads centimetres astray
 JITTER = 0.01  # [m] of the points between
 
@@ -117,9 +115,7 @@ def plan(env: Env, generator: np.random.Generator) -> list[Waypoint]:
     return skills[verb](env, *env.goal[0], generator)
 
 
-def _pick_and_place(
-    env: Env, predicate: str, name: str, place: str, generator: np.random.Generator
-) -> list[Waypoint]:
+def _pick_and_place(env: Env, predicate: str, name: str, place: str, generator: np.random.Generator) -> list[Waypoint]:
     """Grasp from above, carry and let go: high over a container, close above anything else."""
     start, end = env.position(name), env.position(place)
     released = end + (env.extent(place)[1] - env.extent(name)[0] + RELEASE) * UP
@@ -137,9 +133,7 @@ def _pick_and_place(
     return [*waypoints, Waypoint(released, CLOSE, 0.012), Waypoint(released, OPEN)]
 
 
-def _push(
-    env: Env, predicate: str, name: str, place: str, generator: np.random.Generator
-) -> list[Waypoint]:
+def _push(env: Env, predicate: str, name: str, place: str, generator: np.random.Generator) -> list[Waypoint]:
     """Go down behind the object with closed fingers, push it in -y to the middle of the place."""
     start, end = env.position(name), env.position(place)
     low = start[2] - 0.006  # fingers that push above the middle climb over the object

@@ -14,8 +14,7 @@ from pathlib import Path
 
 REMEDIES = {
     "osmesa": "run 'apt-get install libosmesa6' (with sudo where you are not root)",
-    "egl": "run 'apt-get install libegl1' and expose the GPU's graphics libraries, "
-    "or set MUJOCO_GL=osmesa",
+    "egl": "run 'apt-get install libegl1' and expose the GPU's graphics libraries, or set MUJOCO_GL=osmesa",
 }
 
 FRAME = """

@@ -29,9 +29,7 @@ Observation = dict[str, np.ndarray]
 class Env(Protocol):
     """What a rollout asks of an environment."""
 
-    def reset(
-        self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int
-    ) -> Observation: ...
+    def reset(self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int) -> Observation: ...
 
     def step(self, action: Float[np.ndarray, "7"]) -> tuple[Observation, bool]: ...
 
@@ -107,9 +105,7 @@ def versions(device: str) -> dict[str, str]:
     return found | {"gl": gl.choose(), "device": device}
 
 
-def roll_out(
-    episodes: Sequence[Episode], setting: Setting, n_workers: int
-) -> Generator[Outcome, None, None]:
+def roll_out(episodes: Sequence[Episode], setting: Setting, n_workers: int) -> Generator[Outcome, None, None]:
     """One outcome an episode, in the order of `episodes`, however many workers simulate them.
 
     Raises: RolloutError when a worker crashes or dies; it names the episode.
@@ -192,9 +188,7 @@ class Worker:
         return RolloutError(f"{self.episode}: its worker died ({how})")
 
 
-def _simulate(
-    workers: Sequence[Worker], episodes: Sequence[Episode]
-) -> Iterator[tuple[int, Outcome]]:
+def _simulate(workers: Sequence[Worker], episodes: Sequence[Episode]) -> Iterator[tuple[int, Outcome]]:
     """Number and outcome of every episode, as they end."""
     due = deque(enumerate(episodes))
     for worker in workers:

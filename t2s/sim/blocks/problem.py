@@ -21,9 +21,7 @@ objects.register()
 INIT_QPOS = np.array([0.0, 0.223, 0.0, -2.216, 0.0, 2.44, np.pi / 4])
 GRAY = {"robot0": "0.82 0.82 0.84 1", "gripper0": "0.35 0.35 0.38 1"}
 # Keeps an object's centre, not its outline, inside its region, as the regions of 5 cm are meant.
-REGION_SAMPLERS["blocks_floor_manipulation"] = {
-    "floor": partial(Libero100TableRegionSampler, z_offset=0.001)
-}
+REGION_SAMPLERS["blocks_floor_manipulation"] = {"floor": partial(Libero100TableRegionSampler, z_offset=0.001)}
 
 
 # LIBERO's decorator leaves None under the class's own name.
