@@ -58,7 +58,7 @@ def learn(method, task, earlier, folder, n_steps=3, source=source()):  # noqa: B
 
 
 def chain(method, n, folder, **kwargs):
-    paths = []
+    paths: list[Path] = []
     for task in range(n):
         paths.append(learn(method, task, paths, folder, **kwargs))
     return paths

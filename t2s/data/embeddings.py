@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from t2s.data.files import atomic
 
@@ -18,7 +18,7 @@ def write(path: Path, embeddings: dict[str, np.ndarray], encoder: str) -> None:
     stacked = np.stack([embeddings[i] for i in instructions]).astype(np.float32)
     header = json.dumps({"encoder": encoder, "instructions": instructions}, sort_keys=True)
     with atomic(path) as temporary:
-        save_file({"task_emb": stacked}, temporary, metadata={"t2s": header})
+        temporary.write_bytes(save({"task_emb": stacked}, {"t2s": header}))
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from t2s.data.files import atomic
@@ -28,7 +28,7 @@ class Checkpoint:
         """Writes to `path`, which appears only when it is complete; equal checkpoints give equal bytes."""
         tensors = {name: self.tensors[name].detach().cpu().contiguous() for name in sorted(self.tensors)}
         with atomic(path) as temporary:
-            save_file(tensors, temporary, metadata={"t2s": json.dumps(self.header, sort_keys=True)})
+            temporary.write_bytes(save(tensors, {"t2s": json.dumps(self.header, sort_keys=True)}))
 
 
 def read(path: Path) -> Checkpoint:

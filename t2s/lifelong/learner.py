@@ -38,6 +38,8 @@ class Learner(ABC):
     """A method of lifelong learning: `start_task`, `observe` for every batch, then `checkpoint`."""
 
     network: PolicyNetwork
+    task_emb: Tensor
+    trainable: list[nn.Parameter]
     lr: float
 
     def __init__(self, settings: Settings, seed: int, device: torch.device) -> None:
@@ -57,7 +59,7 @@ class Learner(ABC):
 
     @abstractmethod
     def counts(self) -> dict[str, Any]:
-        """Tokens and parameters added by this task and held in all, and what was reused (None where it means nothing)."""
+        """Tokens and parameters added by this task and held in all, and what was reused; None: there is none."""
 
     @classmethod
     @abstractmethod
@@ -97,9 +99,9 @@ class Learner(ABC):
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.trainable, self.settings.learn.clip_norm)
-        row = {
+        row: dict[str, float] = {
             "loss": float(loss.detach()),
-            "lr": self.schedule.get_last_lr()[0],
+            "lr": float(self.schedule.get_last_lr()[0]),
             "grad_norm": float(norm),
         }
         self.optimizer.step()

@@ -18,7 +18,7 @@ from t2s.model.maps import Maps
 
 ACTION_DIM = 7
 MIN_STD = 0.05
-"""Least standard deviation of a mode, in units of action (LIBERO: 1e-4, which lets the likelihood of a few samples rule)."""
+"""Least standard deviation of a mode, in units of action (LIBERO: 1e-4; a few samples then rule the likelihood)."""
 
 
 class L1Head(nn.Module):
@@ -56,7 +56,7 @@ class GMMHead(nn.Module):
         return torch.tanh(self.mean(x)).unflatten(-1, self.shape)
 
     def actions(self, x: Float[Tensor, "b d"], generator: torch.Generator | None) -> Float[Tensor, "b h 7"]:
-        """The mean of a mode: the most likely one, or one drawn with `generator` (LIBERO samples, nearly without noise)."""
+        """The mean of a mode: the most likely one, or one drawn with `generator` (as LIBERO, almost without noise)."""
         logits = self.logits(x)
         if generator is None:
             mode = logits.argmax(-1)

@@ -1,4 +1,4 @@
-"""Linear maps as cross-attention between the input and learnable parameter tokens, in groups that leave one another alone.
+"""Linear maps as cross-attention between the input and parameter tokens, in groups that leave one another alone.
 
 TokenFormer (arXiv 2410.23168, eq. 4-6) replaces `y = x W` by
 
@@ -50,7 +50,7 @@ class Pattention(nn.Module):
         self.active: list[str] = []
 
     def add_group(self, name: str, n_tokens: int, generator: torch.Generator, zero: bool) -> None:
-        """Adds a group of `n_tokens * factor` tokens: random keys; values zero, or such that outputs have unit variance.
+        """Adds a group of `n_tokens * factor` tokens: random keys; values zero or giving unit variance.
 
         Raises: ValueError if there is a group of that name.
         """
@@ -63,8 +63,8 @@ class Pattention(nn.Module):
         self.value_param_tokens[name] = nn.Parameter(torch.zeros_like(values) if zero else values)
 
     def forward(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:
-        groups = (theta(self.scores(x, self.key_param_tokens[g])) @ self.value_param_tokens[g] for g in self.active)
-        return functools.reduce(torch.add, groups)
+        parts = (theta(self.scores(x, self.key_param_tokens[g])) @ self.value_param_tokens[g] for g in self.active)
+        return functools.reduce(torch.add, parts)
 
     def scores(self, x: Float[Tensor, "... d_in"], keys: Float[Tensor, "n d_in"]) -> Float[Tensor, "... n"]:
         """Inner products of the input with the keys of one group."""

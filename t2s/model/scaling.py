@@ -32,7 +32,7 @@ def nearest(task_emb: Float[np.ndarray, "d"], known: Float[np.ndarray, "k d"]) -
 def reused_tasks(values: params.T2S, similarity: Float[np.ndarray, "k"], rng: np.random.Generator) -> list[int]:
     """The earlier tasks whose groups are active for the new one, in the order they were learned.
 
-    `language`: the `reuse_top` most similar above the threshold; `random`: as many, drawn; `all`; `none`: the base only.
+    `language`: the `reuse_top` most similar above the threshold; `random`: as many, drawn; `all`; `none`.
     Without any, the first task (the base) is reused: it carries what no group learns again.
     """
     n_similar = int((similarity >= values.reuse_threshold).sum())
