@@ -146,7 +146,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(learn.n_threads)
     device = lifelong.pick_device(learn.device)
     demos = demonstrations.read(args.demos[args.task], image_size)
-    task_emb = embeddings.read(args.language)[demos.instruction]
+    known = embeddings.read(args.language)
+    if demos.instruction not in known:
+        raise ValueError(f"{args.language}: no embedding of '{demos.instruction}'; have {sorted(known)}")
+    task_emb = known[demos.instruction]
 
     started = time.monotonic()
     learner = learner_class(settings, args.seed, device)
@@ -165,4 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from robosuite.utils.errors import RandomizationError
 
 from t2s import params
 from t2s.data import suites
 from t2s.sim.blocks import sample_init_states
-from t2s.sim.env import Env, RandomizationError, _until_placed, versions
+from t2s.sim.env import Env, _until_placed, versions
 
 SIZE = 64
 SETTLE_STEPS = 5

@@ -1,0 +1,127 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from t2s import learn, params
+from t2s.data import demonstrations, embeddings
+
+ROOT = Path(__file__).parent.parent
+SECTIONS = params.read(str(ROOT / "params.yaml"))
+INSTRUCTION = "push the red cube"
+
+
+def demos(lengths=(5, 3), size=32):
+    rng = np.random.default_rng(0)
+    n = sum(lengths)
+    return demonstrations.Demonstrations(
+        agentview_rgb=rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8),
+        eye_in_hand_rgb=rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8),
+        joint_states=rng.normal(size=(n, 7)).astype(np.float32),
+        gripper_states=rng.normal(size=(n, 2)).astype(np.float32),
+        actions=rng.uniform(-1, 1, (n, 7)).astype(np.float32),
+        starts=np.cumsum([0, *lengths]),
+        instruction=INSTRUCTION,
+        source="scripted",
+    )
+
+
+def settings(**learn_values):
+    return params.Learn(**(SECTIONS["learn"] | {"device": "cpu"} | learn_values))
+
+
+def test_a_window_never_crosses_into_the_next_demonstration():
+    data = demos()
+    windows = learn.Dataset(data, 4, torch.device("cpu")).windows(torch.tensor([0, 3, 5]))
+    assert windows.valid.tolist() == [[True] * 4, [True, True, False, False], [True, True, True, False]]
+    assert torch.equal(windows.actions[1], torch.from_numpy(data.actions[[3, 4, 4, 4]]))
+    assert torch.equal(windows.observations["agentview_rgb"], torch.from_numpy(data.agentview_rgb[[0, 3, 5]]))
+
+
+def test_an_epoch_draws_every_window_once():
+    drawn = torch.cat(list(learn.batches(23, 5, torch.Generator().manual_seed(0))))
+    assert sorted(drawn.tolist()) == list(range(23))
+
+
+def test_no_augmentation_leaves_images_as_they_are():
+    windows = learn.Dataset(demos(), 2, torch.device("cpu")).windows(torch.arange(4))
+    same = learn.augment(windows, settings(shift_px=0, brightness=0.0), torch.Generator())
+    assert torch.equal(same.observations["agentview_rgb"], windows.observations["agentview_rgb"])
+
+
+def test_augmentation_moves_whole_images_within_the_limit():
+    windows = learn.Dataset(demos(), 2, torch.device("cpu")).windows(torch.arange(8))
+    before = windows.observations["agentview_rgb"]
+    moved = learn.augment(windows, settings(shift_px=2, brightness=0.0), torch.Generator().manual_seed(1))
+    after = moved.observations["agentview_rgb"]
+    inner = slice(4, 28)
+    for old, new in zip(before, after, strict=True):
+        fits = [
+            torch.equal(new[inner, inner], old[4 + dy : 28 + dy, 4 + dx : 28 + dx])
+            for dy in range(-2, 3)
+            for dx in range(-2, 3)
+        ]
+        assert sum(fits) == 1
+    assert torch.equal(moved.observations["joint_states"], windows.observations["joint_states"])
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Real demonstrations as the pipeline writes them, their embedding, and params small enough for seconds."""
+    hdf5, language = tmp_path / "task0_demo.hdf5", tmp_path / "language.safetensors"
+    small = {
+        "env": {"image_size": 32},
+        "policy": SECTIONS["policy"] | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6]},
+        "learn": SECTIONS["learn"] | {"n_epochs": 2, "eval_every": 1, "batch_size": 4, "device": "cpu"},
+        "methods": SECTIONS["methods"],
+    }
+    embeddings.write(language, {INSTRUCTION: np.ones(8, np.float32)}, "none")
+    return hdf5, language, json.dumps(small)
+
+
+def run(hdf5, language, source, out, method="t2s"):
+    where = ["--suite", "blocks_object", "--method", method, "--seed", "0", "--task", "0", "--params", source]
+    learn.main([*where, "--demos", str(hdf5), "--language", str(language), "--out", str(out)])
+
+
+@pytest.mark.parametrize("method", ["t2s", "sequential"])
+def test_the_command_writes_policies_losses_and_counts_and_the_same_bytes_again(files, tmp_path, monkeypatch, method):
+    hdf5, language, source = files
+    monkeypatch.setattr(demonstrations, "read", lambda path, image_size: demos())
+    run(hdf5, language, source, tmp_path / "a", method)
+    run(hdf5, language, source, tmp_path / "b", method)
+    names = {"epoch0.safetensors", "epoch1.safetensors", "epoch2.safetensors", "losses.csv", "learn.json"}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == names
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    rows = list(csv.DictReader((tmp_path / "a" / "losses.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    counts = json.loads((tmp_path / "a" / "learn.json").read_text())
+    assert counts["n_steps"] == 4
+    assert counts["new_parameter_share"] == 1.0
+
+
+def test_an_instruction_without_embedding_is_named(files, tmp_path, monkeypatch):
+    hdf5, language, source = files
+    monkeypatch.setattr(demonstrations, "read", lambda path, image_size: demos())
+    embeddings.write(language, {"other": np.ones(8, np.float32)}, "none")
+    with pytest.raises(ValueError, match=r"no embedding of 'push the red cube'; have \['other'\]"):
+        run(hdf5, language, source, tmp_path / "a")
+
+
+def test_a_damaged_demonstration_file_is_one_line_and_nothing_is_written(files, tmp_path):
+    hdf5, language, source = files
+    hdf5.write_bytes(b"not hdf5")
+    where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "0", "--params", source]
+    command = [sys.executable, "-m", "t2s.learn", *where, "--demos", str(hdf5), "--language", str(language)]
+    done = subprocess.run([*command, "--out", str(tmp_path / "a")], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "task0_demo.hdf5" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "a").exists()
