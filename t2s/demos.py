@@ -43,7 +43,7 @@ def write(task: suites.Task, demos: params.Demos, image_size: int, path: Path) -
     env = Env(task.bddl_path, image_size)
     try:
         successes, n_attempts = attempt(env, demos.n_demos, demos.seed, task.name)
-        rendered = [render(env, demo) for demo in tqdm(successes, desc="render", unit="demo")]
+        rendered = [render(env, demo) for demo in tqdm(successes, desc="render", unit="demo", mininterval=5)]
         demonstrations.write(path, rendered, attributes(env, task, image_size))
     finally:
         env.close()
@@ -61,7 +61,7 @@ def attempt(env: Env, n_demos: int, seed: int, name: str) -> tuple[list[Demo], i
     """`n_demos` successful attempts, and how many attempts that took."""
     seeds = np.random.SeedSequence(seed).generate_state(ATTEMPTS_A_DEMO * n_demos)
     successes: list[Demo] = []
-    with tqdm(total=n_demos, desc=name, unit="demo") as progress:
+    with tqdm(total=n_demos, desc=name, unit="demo", mininterval=5) as progress:
         for n_attempts, attempt_seed in enumerate(seeds, start=1):
             demo = expert.demonstrate(env, int(attempt_seed))
             if demo is not None:
