@@ -1,6 +1,5 @@
 # make reproduce   from nothing to results/report.html: set-up, then the whole pipeline of params.yaml
 # make test        set-up, then the checks and the tests
-# make evidence    the tables and figures that README shows, anew from studies/quick
 # make setup       set-up alone: .venv with the versions of constraints.txt, and OpenGL for the cameras
 
 PYTHON ?= python3.11
@@ -17,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help reproduce test check evidence setup gl constraints
+.PHONY: help reproduce test check setup gl constraints
 .SHELLFLAGS := -eu -c
 
 help:
@@ -29,10 +28,6 @@ reproduce: setup
 
 test: setup check
 	@pytest </dev/null
-
-evidence: setup
-	@snakemake --snakefile studies/Snakefile --cores 1 --forceall --config study_name=quick </dev/null
-	@sed -i -e '/<!-- headline -->/,/<!-- end -->/{//!d}' -e '/<!-- headline -->/r studies/quick/tables/headline.md' README.md
 
 check:
 	@ruff check
