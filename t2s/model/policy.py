@@ -4,7 +4,8 @@
     {agentview, eye_in_hand, proprioception, language, readout} -> n_layers of pre-norm attention and FFN
     readout token -> action head
 
-Layer norms have no parameters (TokenFormer), so that nothing outside the maps can drift.
+Layer norms have no parameters (TokenFormer), so that nothing outside the maps can drift. Theta keeps only the direction
+of its input: images, keypoints and proprioception get a constant beside them, so that magnitudes are seen too.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ JOINT_HOME = (0.0, -0.161, 0.0, -2.445, 0.0, 2.227, 0.785)
 GRIPPER_GAIN = 25.0
 """Finger positions of 0 to 0.04 m to about 0 to 1."""
 
+SHARPNESS = 4.0
+"""Factor of the spatial softmax's logits: those of a fresh network are about 1 apart, too flat to point anywhere."""
+
 
 class SpatialSoftmax(nn.Module):
     """Expected image coordinates in [-1, 1] of each channel's softmax (Finn et al., arXiv 1509.06113)."""
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2*c"]:
-        weight = x.flatten(2).softmax(-1).unflatten(2, x.shape[2:])
+        weight = (SHARPNESS * x.flatten(2)).softmax(-1).unflatten(2, x.shape[2:])
         rows = torch.linspace(-1, 1, x.shape[2], device=x.device, dtype=x.dtype)
         columns = torch.linspace(-1, 1, x.shape[3], device=x.device, dtype=x.dtype)
         return torch.cat([weight.sum(3) @ rows, weight.sum(2) @ columns], dim=-1)
@@ -43,15 +47,15 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, policy: params.Policy, maps: Maps) -> None:
         super().__init__()
-        channels = [3, *policy.stem_channels]
+        channels = [3 + 1, *policy.stem_channels]
         shapes = [(8, 4), *[(3, 1)] * (len(channels) - 2)]  # (kernel, stride)
         pairs = zip(channels[:-1], channels[1:], shapes, strict=True)
         self.convs = nn.Sequential(*(maps.conv(c, d, *shape) for c, d, shape in pairs))
         self.pool = SpatialSoftmax()
-        self.out = maps.linear(2 * channels[-1], policy.embed_dim)
+        self.out = maps.linear(2 * channels[-1] + 1, policy.embed_dim)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        return self.out(self.pool(self.convs(image)))
+        return self.out(_with_one(self.pool(self.convs(_with_one(image)))))
 
 
 class Block(nn.Module):
@@ -85,7 +89,7 @@ class PolicyNetwork(nn.Module):
         d = policy.embed_dim
         self.agentview = ImageEncoder(policy, maps)
         self.eye_in_hand = ImageEncoder(policy, maps)
-        self.proprio = maps.linear(9, d)
+        self.proprio = maps.linear(9 + 1, d)
         self.language = maps.linear(task_emb_dim, d)
         self.blocks = nn.ModuleList(Block(policy, maps) for _ in range(policy.n_layers))
         self.head = HEADS[policy.head](policy, maps)
@@ -98,7 +102,7 @@ class PolicyNetwork(nn.Module):
         state = torch.cat([batch["joint_states"] - home, GRIPPER_GAIN * batch["gripper_states"]], dim=-1)
         language = self.language(F.normalize(task_emb, dim=-1))
         readout = torch.zeros_like(language)
-        x = torch.stack([agentview, eye_in_hand, self.proprio(state), language, readout], dim=1)
+        x = torch.stack([agentview, eye_in_hand, self.proprio(_with_one(state)), language, readout], dim=1)
         for block in self.blocks:
             x = block(x)
         return _norm(x[:, -1])
@@ -122,6 +126,11 @@ class PolicyNetwork(nn.Module):
 
 def _norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
+
+
+def _with_one(x: Float[Tensor, "b c ..."]) -> Float[Tensor, "b c+1 ..."]:
+    """Appends a channel of ones (homogeneous coordinates)."""
+    return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
 
 
 def _image(image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
