@@ -71,6 +71,10 @@ def sections(*names, method=None):
     return json.dumps(chosen, sort_keys=True)
 
 
+# Of the command lines, but of no `params:`, as it changes no record: what is rolled out stays.
+ENGINE = sections("engine")
+
+
 def code(command, method=None):
     """The files of t2s that a command imports, its own included, as Snakemake tracks none.
 

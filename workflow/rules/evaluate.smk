@@ -26,7 +26,7 @@ rule evaluate_curve:
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
         " --task {wildcards.task} --params {params.sections:q}"
         " --checkpoints {input.previous:q} {input.policies:q} --language {input.language:q}"
-        " --workers {threads} --out {output:q} 2>&1 | tee {log:q}"
+        " --workers {threads} --engine {ENGINE:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 # What acts on a task may be unchanged since the stage before: then its records still stand.
@@ -62,5 +62,5 @@ rule evaluate_kept:
         "{params.on_gpu} python -m t2s.evaluate --kind kept --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.stage}"
         " --task {wildcards.task} --params {params.sections:q} --checkpoints {input.policies:q}"
-        " --language {input.language:q} {params.previous} --workers {threads}"
+        " --language {input.language:q} {params.previous} --workers {threads} --engine {ENGINE:q}"
         " --out {output:q} 2>&1 | tee {log:q}"
