@@ -19,7 +19,8 @@ from t2s.sim import gl
 from t2s.sim.rollout import Env, Episode, Outcome, Policy, play
 
 SIGN_EVERY_S = 1.0
-"""How often a worker says, during an episode, that it lives: by sending None."""
+"""How often a worker says during an episode that it lives, by sending None; it also does so once environment and policy
+are made, as on a busy machine those take minutes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Worker:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
+        self.episode: Episode | None = None
         self._start()
 
     def give(self, number: int, episode: Episode) -> None:
@@ -99,8 +101,7 @@ class Worker:
         process.start()
         theirs.close()  # so that the worker's death is the end of the pipe
         self.connection, self.process = ours, process
-        self.number, self.n_given = -1, 0
-        self.episode: Episode | None = None
+        self.number, self.n_given, self.episode = -1, 0, None
         self.heard = time.monotonic()
 
     def _end(self) -> str:
@@ -123,10 +124,12 @@ def _work(connection: Connection, setting: Setting) -> None:
 def _outcomes(connection: Connection, setting: Setting) -> Iterator[Outcome]:
     gl.choose()
     env = setting.make_env()
+    _send(connection, None)
     key, policy = None, None
     for episode in _received(connection):
         if policy is None or episode.policy != key:  # only the latest is kept: memory
             key, policy = episode.policy, setting.make_policy(episode.policy)
+            _send(connection, None)
         success, n_steps = play(
             env,
             policy,
