@@ -84,12 +84,16 @@ def test_another_backend_and_a_number_that_was_given_are_left_alone(
     assert os.environ == before
 
 
-@pytest.mark.slow
-@pytest.mark.sim
-@pytest.mark.parametrize("visible", ["", "5", "GPU-8f3c0c8e"])
-def test_egl_draws_whatever_cuda_visible_devices_says(visible: str) -> None:
+@pytest.fixture(scope="module")
+def _egl_draws() -> None:
     if draws(**{egl.NUMBER: "0"}).returncode:
         pytest.skip("no EGL here")
+
+
+@pytest.mark.sim
+@pytest.mark.usefixtures("_egl_draws")
+@pytest.mark.parametrize("visible", ["", "5", "GPU-8f3c0c8e"])
+def test_egl_draws_whatever_cuda_visible_devices_says(visible: str) -> None:
     done = draws(CUDA_VISIBLE_DEVICES=visible)
     assert done.returncode == 0, done.stderr
 

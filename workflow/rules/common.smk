@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -71,8 +72,12 @@ def sections(*names, method=None):
     return json.dumps(chosen, sort_keys=True)
 
 
-# Of the command lines, but of no `params:`, as it changes no record: what is rolled out stays.
-ENGINE = sections("engine")
+def workers(threads):
+    """Options of a rollout that change no record, and so must not make one again.
+
+    A rule's params that depend on its threads do not: Snakemake compares only the others.
+    """
+    return f"--workers {threads} --engine {shlex.quote(sections('engine'))}"
 
 
 def code(command, method=None):
