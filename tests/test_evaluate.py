@@ -177,14 +177,16 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_no_episode_and_changes_no_
     engine = json.dumps({"engine": {"retries": 1, "hang_s": 300, "recycle_after": 4}})
     arguments = [*t2s.arguments("curve", 1, 1, changed), "--engine", engine]
     evaluate.main([*arguments, "--workers", "1", "--out", str(tmp_path / "calm.jsonl")])
-    killed, take = [], Worker.take
+    killed: list[int] = []
+    take = Worker.take
 
     def take_and_kill_another(worker: Worker) -> rollout.Outcome | None:
+        nonlocal killed
         outcome = take(worker)
-        others = [process.pid for process in multiprocessing.active_children() if process is not worker.process]
+        others = [p.pid for p in multiprocessing.active_children() if p is not worker.process and p.pid]
         if outcome is not None and not killed:
-            killed.append(others[0])
-            os.kill(others[0], signal.SIGKILL)  # it has an episode, as always while some are due
+            killed += others[:1]
+            os.kill(killed[0], signal.SIGKILL)  # it has an episode, as always while some are due
         return outcome
 
     monkeypatch.setattr(Worker, "take", take_and_kill_another)
