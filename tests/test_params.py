@@ -44,6 +44,8 @@ def test_json_and_yaml_give_the_same_section(sections):
         ("policy", "n_heads", 5, "embed_dim divisible by n_heads"),
         ("policy", "replan_every", 11, "replan_every <= chunk_len"),
         ("evaluate", "protocol", "nope", "unknown protocol 'nope'; have ['blocks', 'libero']"),
+        ("engine", "retries", -1, "engine.retries: expected greater than or equal to 0, got -1"),
+        ("engine", "hang_s", 0.5, "engine.hang_s: expected greater than or equal to 2, got 0.5"),
         ("methods", "mine", {"learner": "ewc"}, "unknown learner 'ewc' of 'methods.mine'; have"),
         ("methods", "mine", {}, "unknown learner None of 'methods.mine'"),
     ],
