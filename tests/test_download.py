@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hub_server
@@ -341,7 +342,7 @@ def test_a_disk_that_others_fill_meanwhile_is_one_line(assets, tmp_path, big):
         assert (get_assets(assets, disk) / BIG).read_bytes() == big
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "no image": ({"obs__agentview_rgb": np.zeros((2, 64, 64, 3), np.uint8)}, r"expected shape \(2, 128, 128, 3\)"),
     "no byte": ({"obs__eye_in_hand_rgb": np.zeros((2, 128, 128, 3), np.float32)}, "expected uint8, got float32"),
     "nan": ({"robot_states": np.full((2, 9), np.nan)}, "demo_0 robot_states: expected finite numbers"),
@@ -358,7 +359,7 @@ def test_a_file_with_wrong_content_gets_no_manifest(server, tmp_path, wrong):
     synthetic.write_demos(path, [2] * 50, 128, TASKS[0].instruction, **changes)
     server.files[in_repository(TASKS[0])] = path.read_bytes()
     for _ in range(2):  # a second attempt fares no better
-        with pytest.raises(ValueError, match=f"_demo.hdf5: .*{message}"):
+        with pytest.raises(ValueError, match=rf"_demo\.hdf5: .*{message}"):
             get_demos(server, tmp_path)
     assert not list((tmp_path / "downloads").rglob("*.json"))
 

@@ -17,6 +17,8 @@ import synthetic
 import yaml
 from PIL import Image
 
+from t2s.params import SUITES
+
 REPOSITORY = Path(__file__).parents[1]
 TINY: dict[str, Any] = {
     "study": {"suites": ["blocks_object"], "n_tasks": 2, "methods": ["t2s", "sequential"]},
@@ -186,6 +188,20 @@ def test_a_rule_sees_only_its_sections(fresh: Path) -> None:
     assert set(seen) == {"env", "policy", "learn", "methods"}
     assert len(seen["methods"]) == 1
     assert list(shown(fresh, "evaluate")["evaluate"]["protocols"]) == ["blocks"]
+
+
+@pytest.mark.skipif("libero_object" not in SUITES, reason="comes with LIBERO's suites")
+def test_demonstrations_are_downloaded_where_the_source_says_so(params: Path) -> None:
+    change(
+        params, {"study": {"suites": ["libero_object"]}, "demos": {"source": "download"}, "env": {"image_size": 128}}
+    )
+    jobs = planned(params.parent)
+    assert jobs["download"] == 2
+    assert "demos" not in jobs
+    assert set(shown(params.parent, "download")) == {"demos", "download"}
+    change(params, {"env": {"image_size": 64}})
+    done = run(params.parent, "snakemake", "--cores", "1")
+    assert "expected env.image_size 128 with demos.source 'download', got 64" in done.stdout
 
 
 def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:

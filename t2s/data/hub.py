@@ -152,8 +152,8 @@ class Repository:
         except (OfflineModeIsEnabled, httpx2.TransportError) as error:
             reason = _line(error) or type(error).__name__
             raise ValueError(
-                f"{self}: no connection to {endpoint} for {what} ({reason}); what came is kept:"
-                f" run it again to go on, or {ALTERNATIVES}"
+                f"{self}: no connection to {endpoint} for {what} ({reason});"
+                f" run it again to go on where it stopped, or {ALTERNATIVES}"
             ) from None
         except RevisionNotFoundError:
             raise ValueError(f"{self}: no such commit at {endpoint}") from None
