@@ -95,7 +95,7 @@ def environment(endpoint: str) -> dict[str, str]:
 
 
 def run(endpoint: str, arguments: list[str], **more: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(  # type: ignore[call-overload]
         arguments, env=environment(endpoint), capture_output=True, text=True, check=False, timeout=100, **more
     )
 
