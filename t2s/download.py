@@ -86,13 +86,12 @@ def get_assets(repository: hub.Repository, download: params.Download) -> Path:
 def check(path: Path, task: suites.Task) -> None:
     """Checks the content of a downloaded file against its task.
 
-    The instruction may be the BDDL file's or the one in its name: LIBERO's own differ in half of the tasks ("pick" and
-    "pick up"), and it learns from the name's.
+    The instruction may be the BDDL file's or the task's, which LIBERO takes from the name: the two differ in a quarter of
+    its tasks ("pick" and "pick up").
 
     Raises: ValueError in one line naming the file and what is wrong with it.
     """
-    name = task.name.partition("SCENE")[2].partition("_")[2] or task.name  # of libero_10 and libero_90
-    spoken = sorted({suites.language(task.bddl_path), name.replace("_", " ")})
+    spoken = sorted({suites.language(task.bddl_path), task.instruction})
     demonstrations.check(path, params.PUBLISHED_SIZE, params.N_PUBLISHED, spoken)
 
 

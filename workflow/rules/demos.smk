@@ -5,7 +5,6 @@ if PARAMS.demos.source == "download":
     rule download:
         input:
             code=code("download"),
-            scenes=scenes,
         output:
             manifest="results/demos/{suite}/task{task}.json",
         log:
