@@ -86,8 +86,8 @@ def get_assets(repository: hub.Repository, download: params.Download) -> Path:
 def check(path: Path, task: suites.Task) -> None:
     """Checks the content of a downloaded file against its task.
 
-    The instruction may be the BDDL file's or the task's, which LIBERO takes from the name: the two differ in a quarter of
-    its tasks ("pick" and "pick up").
+    The instruction may be the BDDL file's or the task's, which LIBERO takes from the name: the two differ in 29 of its
+    130 tasks ("pick" and "pick up").
 
     Raises: ValueError in one line naming the file and what is wrong with it.
     """
