@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     task = suites.task(args.suite, args.task)
     demos, env = params.Demos.read(args.params), params.Env.read(args.params)
-    write_json(args.manifest, write(task, demos, env.image_size, args.out))
+    facts = {"file": os.path.relpath(args.out, args.manifest.parent)}
+    write_json(args.manifest, facts | write(task, demos, env.image_size, args.out))
 
 
 def write(task: suites.Task, demos: params.Demos, image_size: int, path: Path) -> dict[str, Any]:

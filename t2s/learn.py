@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--task", type=int, required=True)
     parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--demos", type=Path, nargs="+", required=True, help="tasks 0..task, in order")
+    parser.add_argument("--demos", type=Path, nargs="+", required=True, help="manifests of tasks 0..task, in order")
     parser.add_argument("--language", type=Path, required=True)
     parser.add_argument("--previous", type=Path, nargs="*", default=[], help="kept policies of tasks 0..task-1")
     parser.add_argument("--out", type=Path, required=True)
@@ -149,6 +149,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     learn, image_size = settings.learn, params.Env.read(args.params).image_size
     torch.set_num_threads(learn.n_threads)
     device = lifelong.pick_device(learn.device)
+    sources = sorted({demonstrations.source(path) for path in args.demos})
+    if len(sources) > 1:
+        raise ValueError(f"expected demonstrations of one source, got {sources}: a study never mixes them")
     demos = demonstrations.read(args.demos[args.task], image_size)
     known = embeddings.read(args.language)
     if demos.instruction not in known:
@@ -163,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = learn_task(learner, dataset, learn, args.seed, args.out)
     write_losses(args.out / "losses.csv", rows)
     names = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
-    facts = {"instruction": demos.instruction, "n_epochs": learn.n_epochs}
+    facts = {"instruction": demos.instruction, "source": demos.source, "n_epochs": learn.n_epochs}
     write_json(
         args.out / "learn.json",
         names | facts | summary(learner, args.out, args.previous, rows[-1]["step"]),

@@ -26,7 +26,7 @@ from t2s.params import Metrics, Study
 
 SHARES: Final = ("new_token_share", "new_parameter_share", "delta_byte_share")
 LEARNED: Final = (
-    "suite", "method", "seed", "task", "instruction", "n_epochs", "n_steps",
+    "suite", "method", "seed", "task", "instruction", "source", "n_epochs", "n_steps",
     "n_tokens_new", "n_tokens_bank", "n_parameters_new", "n_parameters_total",
     "delta_bytes", "base_bytes", *SHARES, "active", "similarity",
 )  # fmt: skip
@@ -216,13 +216,17 @@ def chains(folder: Path, study: Study) -> list[Path]:
 def read_learned(folder: Path, study: Study) -> pd.DataFrame:
     """What learning each task of each chain cost, from its learn.json.
 
-    Raises: ValueError for a missing file or field.
+    Raises: ValueError for a missing file or field, or demonstrations of more than one source.
     """
     rows = []
     for chain in chains(folder, study):
         for task in range(study.n_tasks):
             rows.append(_read_learned(chain / f"task{task}" / "learn.json"))
-    return pd.DataFrame(rows, columns=list(LEARNED))
+    learned = pd.DataFrame(rows, columns=list(LEARNED))
+    sources = sorted(learned.source.unique())
+    if len(sources) > 1:
+        raise ValueError(f"{folder}: expected demonstrations of one source, got {sources}: a study never mixes them")
+    return learned
 
 
 def _read_learned(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -21,6 +22,11 @@ from pydantic import (
 
 SUITES: dict[str, int] = {"blocks_object": 10, "blocks_goal": 10, "blocks_spatial": 10}
 """Number of tasks of every suite."""
+
+N_PUBLISHED = 50
+"""Human demonstrations that LIBERO published of every task, with images of `PUBLISHED_SIZE`."""
+PUBLISHED_SIZE = 128
+"""[px]"""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -58,8 +64,29 @@ class Env(Section):
 
 
 class Demos(Section):
+    source: Literal["scripted", "download"]
     n_demos: PositiveInt
     seed: NonNegativeInt
+
+    @pydantic.model_validator(mode="after")
+    def _exist(self) -> Self:
+        if self.source == "download" and self.n_demos > N_PUBLISHED:
+            raise ValueError(f"expected n_demos <= {N_PUBLISHED}, as were published, got {self.n_demos}")
+        return self
+
+
+class Download(Section):
+    folder: str
+    demos_revision: str
+    assets_revision: str
+    n_workers: PositiveInt
+
+    @pydantic.field_validator("demos_revision", "assets_revision")
+    @classmethod
+    def _is_commit(cls, revision: str) -> str:
+        if re.fullmatch("[0-9a-f]{40}", revision) is None:
+            raise ValueError(f"expected a commit of 40 hexadecimal digits, got '{revision}'")
+        return revision
 
 
 class Language(Section):
@@ -195,6 +222,7 @@ class Params(Section):
     study: Study
     env: Env
     demos: Demos
+    download: Download
     language: Language
     policy: Policy
     learn: Learn
@@ -204,6 +232,19 @@ class Params(Section):
     metrics: Metrics
     film: Film
     figures: Figures
+
+    @pydantic.model_validator(mode="after")
+    def _was_published(self) -> Self:
+        if self.demos.source != "download":
+            return self
+        unpublished = [suite for suite in self.study.suites if not suite.startswith("libero_")]
+        if unpublished:
+            raise ValueError(f"expected suites libero_* with demos.source 'download', got {unpublished}")
+        if self.env.image_size != PUBLISHED_SIZE:
+            raise ValueError(
+                f"expected env.image_size {PUBLISHED_SIZE} with demos.source 'download', got {self.env.image_size}"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _names_exist(self) -> Self:

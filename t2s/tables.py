@@ -63,6 +63,7 @@ def main() -> None:
     success = pd.read_csv(args.results / "success.csv")
     tasks = pd.read_csv(args.results / "tasks.csv")
     intervals = f"In brackets {confidence:.0%} intervals"
+    shown_by = f"Demonstrations: {tasks.source.iloc[0]}."
     bootstrap = f"{intervals}, bootstrapped over seeds and tasks."
     wilson = f"{intervals} (Wilson) over the episodes of all seeds; in %."
     folder = args.results / "tables"
@@ -70,7 +71,7 @@ def main() -> None:
         folder / "headline",
         "Lifelong learning",
         headline(summary, study, text=True),
-        [DEFINITIONS.format(states=STATES[fresh]), bootstrap, RECONSTRUCTION],
+        [DEFINITIONS.format(states=STATES[fresh]), bootstrap, shown_by, RECONSTRUCTION],
         raw=headline(summary, study, text=False),
     )
     write(

@@ -14,7 +14,7 @@ from t2s.sim.expert import Demo
 
 pytestmark = pytest.mark.sim
 SIZE = 64
-PARAMS = json.dumps({"demos": {"n_demos": 2, "seed": 0}, "env": {"image_size": SIZE}})
+PARAMS = json.dumps({"demos": {"source": "scripted", "n_demos": 2, "seed": 0}, "env": {"image_size": SIZE}})
 
 
 def run(folder: Path) -> tuple[Path, Path]:
@@ -35,6 +35,7 @@ def test_the_manifest_describes_the_file(written):
     found = json.loads(manifest.read_text())
     assert found.pop("n_attempts") >= 2
     assert found == {
+        "file": "task1_demo.hdf5",
         "sha256": files.sha256(out),
         "n_demos": 2,
         "n_samples": len(read.actions),
@@ -134,7 +135,7 @@ def test_forty_demonstrations_take_less_than_forty_seconds(tmp_path):
 
     start = time.process_time()
     task = suites.task("blocks_object", 0)
-    demos.write(task, params.Demos(n_demos=40, seed=0), SIZE, tmp_path / "x.hdf5")
+    demos.write(task, params.Demos(source="scripted", n_demos=40, seed=0), SIZE, tmp_path / "x.hdf5")
     assert time.process_time() - start < 40
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import synthetic
 import torch
 
 from t2s import learn, params
@@ -74,6 +75,7 @@ def test_augmentation_moves_whole_images_within_the_limit():
 def files(tmp_path):
     """Real demonstrations as the pipeline writes them, their embedding, and params small enough for seconds."""
     hdf5, language = tmp_path / "task0_demo.hdf5", tmp_path / "language.safetensors"
+    synthetic.write_demos(hdf5, [5, 3], 32, INSTRUCTION)
     small = {
         "env": {"image_size": 32},
         "policy": SECTIONS["policy"] | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6]},
@@ -90,9 +92,8 @@ def run(hdf5, language, source, out, method="t2s"):
 
 
 @pytest.mark.parametrize("method", ["t2s", "sequential"])
-def test_the_command_writes_policies_losses_and_counts_and_the_same_bytes_again(files, tmp_path, monkeypatch, method):
+def test_the_command_writes_policies_losses_and_counts_and_the_same_bytes_again(files, tmp_path, method):
     hdf5, language, source = files
-    monkeypatch.setattr(demonstrations, "read", lambda path, image_size: demos())
     run(hdf5, language, source, tmp_path / "a", method)
     run(hdf5, language, source, tmp_path / "b", method)
     names = {"epoch0.safetensors", "epoch1.safetensors", "epoch2.safetensors", "losses.csv", "learn.json"}
@@ -103,15 +104,24 @@ def test_the_command_writes_policies_losses_and_counts_and_the_same_bytes_again(
     assert [row["epoch"] for row in rows] == ["1", "2"]
     counts = json.loads((tmp_path / "a" / "learn.json").read_text())
     assert counts["n_steps"] == 4
+    assert counts["source"] == "scripted"
     assert counts["new_parameter_share"] == 1.0
 
 
-def test_an_instruction_without_embedding_is_named(files, tmp_path, monkeypatch):
+def test_an_instruction_without_embedding_is_named(files, tmp_path):
     hdf5, language, source = files
-    monkeypatch.setattr(demonstrations, "read", lambda path, image_size: demos())
     embeddings.write(language, {"other": np.ones(8, np.float32)}, "none")
     with pytest.raises(ValueError, match=r"no embedding of 'push the red cube'; have \['other'\]"):
         run(hdf5, language, source, tmp_path / "a")
+
+
+def test_demonstrations_of_two_sources_are_never_mixed(files, tmp_path):
+    scripted, language, source = files
+    human = tmp_path / "human_demo.hdf5"
+    synthetic.write_demos(human, [3], 32, INSTRUCTION, source="human")
+    where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "1", "--params", source]
+    with pytest.raises(ValueError, match=r"expected demonstrations of one source, got \['human', 'scripted'\]"):
+        learn.main([*where, "--demos", str(scripted), str(human), "--language", str(language), "--out", str(tmp_path)])
 
 
 def test_a_damaged_demonstration_file_is_one_line_and_nothing_is_written(files, tmp_path):

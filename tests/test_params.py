@@ -59,6 +59,17 @@ def test_a_mistake_is_one_line_that_names_it(sections, section, key, value, mess
     assert "\n" not in str(error.value)
 
 
+def test_downloaded_demonstrations_are_those_that_were_published(sections):
+    sections["demos"]["source"] = "download"
+    with pytest.raises(
+        ValueError, match=r"expected suites libero_\* with demos.source 'download', got \['blocks_object'"
+    ):
+        params.check(sections)
+    sections["demos"]["n_demos"] = 51
+    with pytest.raises(ValueError, match="demos: expected n_demos <= 50, as were published, got 51"):
+        params.check(sections)
+
+
 def test_an_unknown_key_of_a_method_names_what_exists(sections):
     sections["methods"]["t2s"]["n_token"] = 3
     with pytest.raises(ValueError, match=r"unknown key 'methods.t2s.n_token'; have .*did you mean 'n_tokens'"):

@@ -69,7 +69,7 @@ def test_a_file_without_an_instruction_is_an_error(tmp_path):
     path = tmp_path / "x.bddl"
     path.write_text("(define (problem x))")
     with pytest.raises(ValueError, match=r"expected \(:language"):
-        suites._instruction(path)
+        suites.language(path)
 
 
 def _target_region(bddl: str) -> str:

@@ -17,6 +17,8 @@ import synthetic
 import yaml
 from PIL import Image
 
+from t2s.params import SUITES
+
 REPOSITORY = Path(__file__).parents[1]
 TINY: dict[str, Any] = {
     "study": {"suites": ["blocks_object"], "n_tasks": 2, "methods": ["t2s", "sequential"]},
@@ -195,6 +197,20 @@ def test_what_changes_no_record_is_on_the_command_line_alone(fresh: Path) -> Non
     assert {json.loads(sections)["engine"]["retries"] for sections in given} == {7}
     assert len(given) == CHAIN["evaluate_curve"] + CHAIN["evaluate_kept"]
     assert "engine" not in shown(fresh, "evaluate")
+
+
+@pytest.mark.skipif("libero_object" not in SUITES, reason="comes with LIBERO's suites")
+def test_demonstrations_are_downloaded_where_the_source_says_so(params: Path) -> None:
+    change(
+        params, {"study": {"suites": ["libero_object"]}, "demos": {"source": "download"}, "env": {"image_size": 128}}
+    )
+    jobs = planned(params.parent)
+    assert jobs["download"] == 2
+    assert "demos" not in jobs
+    assert set(shown(params.parent, "download")) == {"demos", "download"}
+    change(params, {"env": {"image_size": 64}})
+    done = run(params.parent, "snakemake", "--cores", "1")
+    assert "expected env.image_size 128 with demos.source 'download', got 64" in done.stdout
 
 
 def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:

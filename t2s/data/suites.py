@@ -84,10 +84,10 @@ def task(suite: str, index: int) -> Task:
 def _task(suite: str, index: int, name: str) -> Task:
     bddl_path = BLOCKS_DIR / "bddl" / suite / f"{name}.bddl"
     init_states_path = BLOCKS_DIR / "init_states" / suite / f"{name}.npy"
-    return Task(suite, index, name, _instruction(bddl_path), bddl_path, init_states_path)
+    return Task(suite, index, name, language(bddl_path), bddl_path, init_states_path)
 
 
-def _instruction(bddl_path: Path) -> str:
+def language(bddl_path: Path) -> str:
     """The (:language ...) of a BDDL file, in lower case as LIBERO's own parser gives it."""
     found = re.search(r"\(:language\s+([^)]*)\)", bddl_path.read_text())
     if found is None:
