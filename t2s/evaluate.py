@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from t2s import params
-from t2s.data import embeddings, records, suites
+from t2s.data import assets, embeddings, records, suites
 from t2s.sim import rollout
 
 KEPT = "kept"
@@ -32,11 +32,12 @@ class MakeEnv:
 
     bddl_path: Path
     image_size: int
+    assets_dir: Path | None
 
     def __call__(self) -> rollout.Env:
         from t2s.sim.env import Env  # imports MuJoCo, which the parent never needs
 
-        return Env(self.bddl_path, self.image_size)
+        return Env(self.bddl_path, self.image_size, self.assets_dir)
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,15 @@ class Job:
     make_policy: MakePolicy
     epochs: dict[str, int]  # of every policy, by its key
     episodes: list[rollout.Episode]
+    assets_dir: Path | None
 
     def identity(self, device: str) -> dict[str, Any]:
         """What the records of this job have in common."""
         names = ("suite", "method", "seed", "stage", "task", "kind")
         shared = {name: getattr(self.args, name) for name in names}
         versions = rollout.versions(_device_name(device))
+        if self.assets_dir:
+            versions["assets"] = assets.label(self.assets_dir)
         return shared | {"protocol": self.evaluate.protocol, "versions": versions}
 
     def index(self, episode: rollout.Episode) -> dict[str, int]:
@@ -87,18 +91,20 @@ def main(arguments: list[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     evaluate = params.Evaluate.read(args.params)
     task = suites.task(args.suite, args.task)
-    init_states = np.load(task.init_states_path)
+    init_states = suites.init_states(task)
     checkpoints = policies(args.kind, args.checkpoints)
     task_emb = _embedding(args.language, task.instruction)
     sample = evaluate.rules.sample_actions
+    assets_dir = assets.folder(args.suite, args.params)
     job = Job(
         args,
         evaluate,
         MakePolicy(args.params, args.method, checkpoints, task_emb, sample),
         _epochs(checkpoints, args.task),
         _due(args, evaluate.rules, list(checkpoints), len(init_states)),
+        assets_dir,
     )
-    make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size)
+    make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size, assets_dir)
     records.write(args.out, _standing(job) or _simulated(job, make_env, init_states))
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float64
+
+from t2s.data.files import atomic, sha256
+
 BLOCKS_DIR = Path(__file__).parents[1] / "sim" / "blocks"
-NAMES: dict[str, tuple[str, ...]] = {
+LIBERO_LIST = Path(__file__).with_name("libero_init_states.sha256")
+"""LIBERO's tasks in its own order (libero.libero.benchmark), with the digest of their initial states in hf-libero 0.1.4."""
+CACHE_DIR = Path("results/init_states")
+BLOCKS: dict[str, tuple[str, ...]] = {
     "blocks_object": (
         "pick_up_the_red_cube_and_place_it_in_the_bin",
         "pick_up_the_blue_cylinder_and_place_it_in_the_bin",
@@ -45,7 +55,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "pick_up_the_red_cube_next_to_the_box_and_place_it_on_the_plate",
     ),
 }
-"""Task names of every suite, in the order in which they are learned."""
+"""Task names of every embedded suite, in the order in which they are learned."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +68,21 @@ class Task:
     instruction: str
     bddl_path: Path
     init_states_path: Path
+    init_states_sha256: str | None = None
+    """Of a file to be unpickled; None where it is .npy."""
 
 
 def tasks(suite: str) -> list[Task]:
-    """The ten tasks of `suite`, in order.
+    """All tasks of `suite`, in order.
 
     Raises: ValueError for an unknown suite.
     """
-    if suite not in NAMES:
-        raise ValueError(f"unknown suite '{suite}'; have {sorted(NAMES)}")
-    return [_task(suite, index, name) for index, name in enumerate(NAMES[suite])]
+    digests = _libero_digests()
+    if suite in BLOCKS:
+        return [_blocks_task(suite, index, name) for index, name in enumerate(BLOCKS[suite])]
+    if suite not in digests:
+        raise ValueError(f"unknown suite '{suite}'; have {sorted([*BLOCKS, *digests])}")
+    return [_libero_task(suite, index, *item) for index, item in enumerate(digests[suite].items())]
 
 
 def task(suite: str, index: int) -> Task:
@@ -81,10 +96,76 @@ def task(suite: str, index: int) -> Task:
     return have[index]
 
 
-def _task(suite: str, index: int, name: str) -> Task:
+def init_states(task: Task) -> Float64[np.ndarray, "n s"]:
+    """The stored initial states of `task`: time [s], positions, velocities.
+
+    LIBERO pickles them. Only the files whose digests are known are unpickled, once, and kept as .npy.
+
+    Raises: ValueError for a file that is not hf-libero 0.1.4's.
+    """
+    if task.init_states_sha256 is None:
+        return np.load(task.init_states_path, allow_pickle=False)
+    cached = CACHE_DIR / task.suite / f"{task.name}.npy"
+    if not cached.is_file():
+        states = _unpickled(task.init_states_path, task.init_states_sha256)
+        with atomic(cached) as temporary:
+            np.save(temporary, states, allow_pickle=False)
+    return np.load(cached, allow_pickle=False)
+
+
+def _blocks_task(suite: str, index: int, name: str) -> Task:
     bddl_path = BLOCKS_DIR / "bddl" / suite / f"{name}.bddl"
     init_states_path = BLOCKS_DIR / "init_states" / suite / f"{name}.npy"
     return Task(suite, index, name, _instruction(bddl_path), bddl_path, init_states_path)
+
+
+def _libero_task(suite: str, index: int, name: str, digest: str) -> Task:
+    root = _libero_dir()
+    # LIBERO takes the instruction from the name, too: the BDDL files of libero_object have 'pick' for 'pick up'.
+    instruction = re.sub(r"^[A-Z_]+SCENE\d+_", "", name).replace("_", " ")
+    bddl_path = root / "bddl_files" / suite / f"{name}.bddl"
+    init_states_path = root / "init_files" / suite / f"{name}.pruned_init"
+    return Task(suite, index, name, instruction, bddl_path, init_states_path, digest)
+
+
+@cache
+def _libero_digests() -> dict[str, dict[str, str]]:
+    """Digest of the initial states by suite and task name."""
+    found: dict[str, dict[str, str]] = {}
+    for line in LIBERO_LIST.read_text().splitlines():
+        digest, path = line.split()
+        suite, file_name = path.split("/")
+        found.setdefault(suite, {})[file_name.removesuffix(".pruned_init")] = digest
+    return found
+
+
+@cache
+def _libero_dir() -> Path:
+    """Where hf-libero's data lies; the package is not imported, which would ask questions."""
+    spec = importlib.util.find_spec("libero")
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError("no package 'libero': run `make setup`")
+    return Path(next(iter(spec.submodule_search_locations))) / "libero"
+
+
+def _unpickled(path: Path, digest: str) -> Float64[np.ndarray, "n s"]:
+    if (found := sha256(path)) != digest:
+        raise ValueError(f"{path}: expected sha256 {digest}, got {found}: it is not hf-libero 0.1.4's and stays unread")
+    import _codecs
+
+    import torch  # seconds to import: only where nothing is cached
+
+    reconstruct = np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+    harmless = [
+        (reconstruct, "numpy.core.multiarray._reconstruct"),
+        np.ndarray,
+        np.dtype,
+        np.dtypes.Float64DType,
+        _codecs.encode,
+    ]
+    with torch.serialization.safe_globals(harmless):
+        states: Float64[np.ndarray, "n s"] = torch.load(path, weights_only=True)
+    return states
 
 
 def _instruction(bddl_path: Path) -> str:

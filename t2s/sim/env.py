@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +25,7 @@ import robosuite  # noqa: E402
 from t2s.sim.arm import Arm  # noqa: E402
 from t2s.sim.blocks import BLOCKS_DIR  # noqa: E402
 
-if not (Path(libero.libero.__file__).parent / "assets").is_dir():
-    libero.libero._assets_path_cache = str(BLOCKS_DIR)  # else hf-libero downloads its assets
+libero.libero._assets_path_cache = str(BLOCKS_DIR)  # else hf-libero downloads its assets
 
 from libero.libero.envs.bddl_base_domain import TASK_MAPPING  # noqa: E402
 from libero.libero.envs.bddl_utils import get_problem_info  # noqa: E402
@@ -45,7 +45,10 @@ Observation = dict[str, np.ndarray]
 class Env:
     """A Panda in the scene of one BDDL file, seen by two square cameras."""
 
-    def __init__(self, bddl_path: Path, image_size: int) -> None:
+    def __init__(self, bddl_path: Path, image_size: int, assets_dir: Path | None = None) -> None:
+        """`assets_dir`: LIBERO's scene assets; None where the scene is one of the embedded suites'."""
+        self._assets_dir = assets_dir or BLOCKS_DIR
+        libero.libero._assets_path_cache = str(self._assets_dir)
         info = get_problem_info(str(bddl_path))
         self.instruction: str = info["language_instruction"]
         self.problem_name: str = info["problem_name"]
@@ -93,11 +96,11 @@ class Env:
         if np.shape(action) != (ACTION_DIM,) or not np.isfinite(action).all():
             raise ValueError(f"expected an action of {ACTION_DIM} finite numbers, got {action!r}")
         self._arm.step(np.asarray(action, dtype=np.float64))
-        self._env._post_process()
         return bool(self._env._check_success())
 
     def observe(self) -> Observation:
         """The observation of the present state (t2s/data/__init__.py says what it holds)."""
+        self._env._post_process()  # shows what is turned on
         images = {key: self._render(camera, self._image_size) for key, camera in self._cameras.items()}
         return images | {
             "joint_states": self._data.qpos[self._joints].astype(np.float32),
@@ -130,6 +133,11 @@ class Env:
         return self.grip_pose()[0], quaternion, quat2axisangle(quaternion)
 
     @property
+    def is_blocks(self) -> bool:
+        """Whether the scene is one of the embedded suites'."""
+        return self.problem_name.startswith("blocks_")
+
+    @property
     def goal(self) -> list[list[str]]:
         """The predicates that must hold, e.g. [["in", "red_cube_1", "bin_1_contain_region"]]."""
         goal: list[list[str]] = self._env.parsed_problem["goal_state"]
@@ -139,6 +147,33 @@ class Env:
         """Position [m] of an object, a fixture or a region by its name in the BDDL file."""
         state = self._env.object_states_dict[name].get_geom_state()
         return np.array(state["pos"])
+
+    def corners(self, name: str) -> Float64[np.ndarray, "n 3"]:
+        """Corners [m] of the boxes around everything solid of an object or a fixture."""
+        root = self._model.body(self._env.get_object(name).root_body).id
+        solid = np.flatnonzero(self._model.geom_contype | self._model.geom_conaffinity)
+        geoms = [geom for geom in solid if self._descends(self._model.geom_bodyid[geom], root)]
+        return np.concatenate([self._box(geom) for geom in geoms])
+
+    def _descends(self, body: int, root: int) -> bool:
+        while body not in (0, root):
+            body = self._model.body_parentid[body]
+        return bool(body == root)
+
+    def _box(self, geom: int) -> Float64[np.ndarray, "8 3"]:
+        centre, half = np.split(self._model.geom_aabb[geom], 2)
+        corners = centre + half * (2 * np.array(list(np.ndindex(2, 2, 2))) - 1)
+        return self._data.geom_xpos[geom] + corners @ self._data.geom_xmat[geom].reshape(3, 3).T
+
+    @property
+    def solids(self) -> list[str]:
+        """The objects and fixtures that can be bumped into."""
+        names = [*self._env.objects_dict, *self._env.fixtures_dict]
+        return [name for name in names if name in self._env.object_states_dict]
+
+    def parent(self, region: str) -> str:
+        """The object or fixture a region belongs to."""
+        return str(self._env.object_states_dict[region].parent_name)
 
     def extent(self, name: str) -> tuple[float, float]:
         """Lowest and highest point [m] of an object above its position; a region is flat."""
@@ -152,11 +187,17 @@ class Env:
         return self._render(self._cameras["agentview_rgb"], size)[::-1].copy()
 
     def model_xml(self) -> str:
-        """The scene's MJCF, with paths that do not depend on where packages are installed."""
-        xml: str = self._env.model.get_xml()
+        """The scene's MJCF, fixtures where they are now, with paths that do not depend on this machine."""
+        root = ET.fromstring(self._env.model.get_xml())
+        bodies = {body.get("name"): body for body in root.iter("body")}
+        for fixture in self._env.fixtures:
+            placed, body = self._model.body(fixture.root_body), bodies[fixture.root_body]
+            body.set("pos", " ".join(map(str, placed.pos)))
+            body.set("quat", " ".join(map(str, placed.quat)))
+        xml = ET.tostring(root, encoding="unicode")
         for package in (robosuite.__path__[0], str(BLOCKS_DIR.parents[1])):
             xml = xml.replace(f"{Path(package).parent}/", "")
-        return xml
+        return xml.replace(f"{self._assets_dir}/", "libero/assets/")
 
     def close(self) -> None:
         """Free the simulation and its GL context; freeing acts on the one that is current."""
