@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from t2s import params
-from t2s.data import assets, demonstrations, suites
+from t2s.data import assets, demonstrations, init_states, suites
 from t2s.data.files import sha256, write_json
 from t2s.sim.env import CAMERAS, CONTROL_FREQ, Env, controller_config
 from t2s.sim.expert import follow
@@ -82,7 +82,7 @@ def attempts(env: Env, task: suites.Task, seed: int, n: int) -> Iterator[Demo | 
     They start at its last state: rollouts start at the first.
     """
     seeds = np.random.SeedSequence(seed).generate_state(n)
-    stored = suites.init_states(task)[::-1] if assets.needed(task.suite) else [None]
+    stored = init_states.read(task)[::-1] if assets.needed(task.suite) else [None]
     for number, attempt_seed in enumerate(seeds):
         yield follow.demonstrate(env, int(attempt_seed), stored[number % len(stored)])
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from t2s import params
-from t2s.data import assets, embeddings, records, suites
+from t2s.data import assets, embeddings, init_states, records, suites
 from t2s.sim import rollout
 
 KEPT = "kept"
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     evaluate = params.Evaluate.read(args.params)
     task = suites.task(args.suite, args.task)
-    init_states = suites.init_states(task)
+    states = init_states.read(task)
     checkpoints = policies(args.kind, args.checkpoints)
     task_emb = _embedding(args.language, task.instruction)
     sample = evaluate.rules.sample_actions
@@ -101,11 +101,11 @@ def main(arguments: list[str] | None = None) -> None:
         evaluate,
         MakePolicy(args.params, args.method, checkpoints, task_emb, sample),
         _epochs(checkpoints, args.task),
-        _due(args, evaluate.rules, list(checkpoints), len(init_states)),
+        _due(args, evaluate.rules, list(checkpoints), len(states)),
         assets_dir,
     )
     make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size, assets_dir)
-    records.write(args.out, _standing(job) or _simulated(job, make_env, init_states))
+    records.write(args.out, _standing(job) or _simulated(job, make_env, states))
 
 
 def policies(kind: str, checkpoints: list[Path]) -> dict[str, list[Path]]:
@@ -176,9 +176,9 @@ def _standing(job: Job) -> list[dict[str, Any]] | None:
     return [{**record, "stage": job.args.stage} for record in found]
 
 
-def _simulated(job: Job, make_env: MakeEnv, init_states: Float64[np.ndarray, "n s"]) -> list[dict[str, Any]]:
+def _simulated(job: Job, make_env: MakeEnv, states: Float64[np.ndarray, "n s"]) -> list[dict[str, Any]]:
     rules = job.evaluate.rules
-    setting = rollout.Setting(make_env, job.make_policy, init_states, rules.max_steps, rules.settle_steps)
+    setting = rollout.Setting(make_env, job.make_policy, states, rules.max_steps, rules.settle_steps)
     outcomes = rollout.roll_out(job.episodes, setting, job.args.workers)
     return [
         job.identity(outcome.device)

@@ -69,7 +69,7 @@ class Assets(Section):
     @property
     def folder(self) -> Path:
         """Where LIBERO's scene assets are looked for: `path`, else $T2S_LIBERO_ASSETS, else what was downloaded."""
-        return Path(self.path or os.environ.get("T2S_LIBERO_ASSETS") or "results/assets")
+        return Path(self.path or os.environ.get("T2S_LIBERO_ASSETS") or "downloads/libero-assets")
 
 
 class Env(Section):

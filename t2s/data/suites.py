@@ -8,15 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float64
-
-from t2s.data.files import atomic, sha256
-
 BLOCKS_DIR = Path(__file__).parents[1] / "sim" / "blocks"
 LIBERO_LIST = Path(__file__).with_name("libero_init_states.sha256")
 """LIBERO's tasks in its own order (libero.libero.benchmark), with the digest of their initial states in hf-libero 0.1.4."""
-CACHE_DIR = Path("results/init_states")
 BLOCKS: dict[str, tuple[str, ...]] = {
     "blocks_object": (
         "pick_up_the_red_cube_and_place_it_in_the_bin",
@@ -96,27 +90,10 @@ def task(suite: str, index: int) -> Task:
     return have[index]
 
 
-def init_states(task: Task) -> Float64[np.ndarray, "n s"]:
-    """The stored initial states of `task`: time [s], positions, velocities.
-
-    LIBERO pickles them. Only the files whose digests are known are unpickled, once, and kept as .npy.
-
-    Raises: ValueError for a file that is not hf-libero 0.1.4's.
-    """
-    if task.init_states_sha256 is None:
-        return np.load(task.init_states_path, allow_pickle=False)
-    cached = CACHE_DIR / task.suite / f"{task.name}.npy"
-    if not cached.is_file():
-        states = _unpickled(task.init_states_path, task.init_states_sha256)
-        with atomic(cached) as temporary:
-            np.save(temporary, states, allow_pickle=False)
-    return np.load(cached, allow_pickle=False)
-
-
 def _blocks_task(suite: str, index: int, name: str) -> Task:
     bddl_path = BLOCKS_DIR / "bddl" / suite / f"{name}.bddl"
     init_states_path = BLOCKS_DIR / "init_states" / suite / f"{name}.npy"
-    return Task(suite, index, name, _instruction(bddl_path), bddl_path, init_states_path)
+    return Task(suite, index, name, language(bddl_path), bddl_path, init_states_path)
 
 
 def _libero_task(suite: str, index: int, name: str, digest: str) -> Task:
@@ -148,27 +125,7 @@ def _libero_dir() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "libero"
 
 
-def _unpickled(path: Path, digest: str) -> Float64[np.ndarray, "n s"]:
-    if (found := sha256(path)) != digest:
-        raise ValueError(f"{path}: expected sha256 {digest}, got {found}: it is not hf-libero 0.1.4's and stays unread")
-    import _codecs
-
-    import torch  # seconds to import: only where nothing is cached
-
-    reconstruct = np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-    harmless = [
-        (reconstruct, "numpy.core.multiarray._reconstruct"),
-        np.ndarray,
-        np.dtype,
-        np.dtypes.Float64DType,
-        _codecs.encode,
-    ]
-    with torch.serialization.safe_globals(harmless):
-        states: Float64[np.ndarray, "n s"] = torch.load(path, weights_only=True)
-    return states
-
-
-def _instruction(bddl_path: Path) -> str:
+def language(bddl_path: Path) -> str:
     """The (:language ...) of a BDDL file, in lower case as LIBERO's own parser gives it."""
     found = re.search(r"\(:language\s+([^)]*)\)", bddl_path.read_text())
     if found is None:
