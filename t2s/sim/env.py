@@ -6,6 +6,7 @@ import contextlib
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,15 @@ ACTION_DIM = 7
 N_PLACEMENTS = 100
 
 Observation = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A slide or a hinge: the axis along or about which it opens, a point on it [m], how far it is open [m] or [rad]."""
+
+    axis: Float64[np.ndarray, "3"]
+    anchor: Float64[np.ndarray, "3"]
+    opened: float
 
 
 class Env:
@@ -149,8 +159,13 @@ class Env:
         return np.array(state["pos"])
 
     def corners(self, name: str) -> Float64[np.ndarray, "n 3"]:
-        """Corners [m] of the boxes around everything solid of an object or a fixture."""
-        root = self._model.body(self._env.get_object(name).root_body).id
+        """Corners [m] of the boxes around everything solid of an object or a fixture, or of what carries a region.
+
+        Eight of a box, one box after another.
+        """
+        thing = self._env.get_object(name)
+        is_region = name in self._env.object_sites_dict
+        root = self._model.site(name).bodyid.item() if is_region else self._model.body(thing.root_body).id
         solid = np.flatnonzero(self._model.geom_contype | self._model.geom_conaffinity)
         geoms = [geom for geom in solid if self._descends(self._model.geom_bodyid[geom], root)]
         return np.concatenate([self._box(geom) for geom in geoms])
@@ -170,6 +185,25 @@ class Env:
         """The objects and fixtures that can be bumped into."""
         names = [*self._env.objects_dict, *self._env.fixtures_dict]
         return [name for name in names if name in self._env.object_states_dict]
+
+    def joint(self, name: str) -> Joint:
+        """The joint that opens a region or a fixture, or turns it on."""
+        thing = self._env.get_object(name)
+        owner = self._env.get_object(self.parent(name)) if name in self._env.object_sites_dict else thing
+        articulation = owner.object_properties["articulation"]
+        sign = np.sign(np.mean(articulation.get("default_turnon_ranges") or articulation["default_open_ranges"]))
+        joint = self._model.joint(thing.joints[0])
+        value = self._data.qpos[joint.qposadr.item()]
+        return Joint(sign * self._data.xaxis[joint.id], self._data.xanchor[joint.id].copy(), float(sign * value))
+
+    def is_drawer(self, name: str) -> bool:
+        """Whether a region opens."""
+        return bool(self._env.get_object(name).joints)
+
+    def x_axis(self, name: str) -> Float64[np.ndarray, "3"]:
+        """Direction of an object's x axis."""
+        body = self._data.body(self._env.get_object(name).root_body)
+        return np.array(body.xmat.reshape(3, 3)[:, 0])
 
     def parent(self, region: str) -> str:
         """The object or fixture a region belongs to."""
