@@ -29,14 +29,21 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", required=True)
-    parser.add_argument("--task", type=int, required=True)
-    parser.add_argument("--params", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--task", type=int, help="by default, with --check, all of the suite")
+    parser.add_argument("--params", default="params.yaml", help="YAML file or JSON object")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--manifest", type=Path)
+    parser.add_argument("--check", type=int, metavar="N", help="write nothing: count how many of N attempts succeed")
     args = parser.parse_args(arguments)
-    task = suites.task(args.suite, args.task)
     demos, env = params.Demos.read(args.params), params.Env.read(args.params)
     assets_dir = assets.folder(args.suite, args.params)
+    if args.check:
+        for task in suites.tasks(args.suite) if args.task is None else [suites.task(args.suite, args.task)]:
+            print(check(task, demos.seed, args.check, assets_dir), flush=True)
+        return
+    if args.task is None or args.out is None or args.manifest is None:
+        parser.error("expected --task, --out and --manifest, or --check")
+    task = suites.task(args.suite, args.task)
     write_json(args.manifest, write(task, demos, env.image_size, args.out, assets_dir))
 
 
@@ -60,6 +67,17 @@ def write(
         "source": "scripted",
         "instruction": task.instruction,
     }
+
+
+def check(task: suites.Task, seed: int, n: int, assets_dir: Path | None) -> str:
+    """One line: how many of `n` attempts succeed, and in how many steps on average."""
+    env = Env(task.bddl_path, 128, assets_dir)  # nothing is rendered
+    try:
+        lengths = [len(demo.actions) for demo in attempts(env, task, seed, n) if demo is not None]
+    finally:
+        env.close()
+    steps = f"{np.mean(lengths):.0f} steps" if lengths else "-"
+    return f"{task.suite} {task.index}: {len(lengths)}/{n}, {steps}  {task.name}"
 
 
 def attempt(env: Env, task: suites.Task, demos: params.Demos) -> tuple[list[Demo], int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 BLOCKS_DIR = Path(__file__).parents[1] / "sim" / "blocks"
 LIBERO_LIST = Path(__file__).with_name("libero_init_states.sha256")
-"""LIBERO's tasks in its own order (libero.libero.benchmark), with the digest of their initial states in hf-libero 0.1.4."""
+"""LIBERO's tasks in its own order (libero.libero.benchmark), and the digests of hf-libero 0.1.4's initial states."""
 BLOCKS: dict[str, tuple[str, ...]] = {
     "blocks_object": (
         "pick_up_the_red_cube_and_place_it_in_the_bin",

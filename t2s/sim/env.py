@@ -45,7 +45,7 @@ Observation = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Joint:
-    """A slide or a hinge: the axis along or about which it opens, a point on it [m], how far it is open [m] or [rad]."""
+    """The axis along or about which something opens, a point on it [m], how far it is open [m] or [rad]."""
 
     axis: Float64[np.ndarray, "3"]
     anchor: Float64[np.ndarray, "3"]
@@ -185,6 +185,11 @@ class Env:
         """The objects and fixtures that can be bumped into."""
         names = [*self._env.objects_dict, *self._env.fixtures_dict]
         return [name for name in names if name in self._env.object_states_dict]
+
+    def opening(self) -> float:
+        """How far [m] the fingers are apart."""
+        left, right = self._data.qpos[self._fingers]
+        return float(left - right)
 
     def joint(self, name: str) -> Joint:
         """The joint that opens a region or a fixture, or turns it on."""

@@ -17,7 +17,13 @@ LOWEST = 0.012  # [m] of the grip site over the ground: the fingertips reach 1.1
 WIDEST = 0.07  # [m] between the open fingers, which are 8 cm apart
 YAWS = np.radians([0, 15, -15, 30, -30, 45, -45, 60, -60, 75, -75, 90])
 RIM_DEPTH = 0.02  # [m] of the grip site below a rim
-RIMS = {"akita_black_bowl": 0.049, "porcelain_mug": 0.042, "white_yellow_mug": 0.046, "red_coffee_mug": 0.042}
+RIMS = {
+    "akita_black_bowl": 0.049,
+    "plate": 0.062,
+    "porcelain_mug": 0.042,
+    "red_coffee_mug": 0.042,
+    "white_yellow_mug": 0.046,
+}
 """Radius [m] of what is too wide for the hand and is taken by its rim."""
 HANDLES = {"porcelain_mug", "white_yellow_mug", "red_coffee_mug"}
 """Of those, what has a handle along the x axis of its body."""
@@ -59,7 +65,7 @@ def _rim(env: Env, name: str, kind: str, corners: np.ndarray) -> list[tuple[np.n
     if kind in HANDLES:
         x_axis = env.x_axis(name)
         angles = np.degrees(np.arctan2(x_axis[1], x_axis[0])) + np.array([90, -90])
-    height = corners[:, 2].max() - RIM_DEPTH
+    height = max(corners[:, 2].min() + LOWEST, corners[:, 2].max() - RIM_DEPTH)
     poses = []
     for angle in np.radians(angles):
         yaw = (angle - np.pi / 2 + np.pi / 2) % np.pi - np.pi / 2  # the fingers open along the radius

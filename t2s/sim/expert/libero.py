@@ -14,15 +14,13 @@ from t2s.sim.expert.grasps import Grasp
 from t2s.sim.expert.waypoint import CLOSE, OPEN, UP, Waypoint, jitter, turned
 
 MAX_STEPS = 600  # LIBERO's
-GRASP_STEPS = 8  # fingers close from 8 cm to 2 cm and press
+GRASP_STEPS = 14  # in which the fingers close wholly
 ABOVE = 0.08  # [m] over a grasp before going down
 CLEAR = 0.06  # [m] between what is carried and what it passes over
 RELEASE = 0.01  # [m] an object falls when it is put on something
 OPENED = 0.10  # [m] of a drawer that something fits into
 PULL = 0.16  # [m] the handle moves; the drawer counts as open at 0.14
 TILT = np.radians(75)  # of the hand that pulls a drawer, from the vertical
-LOW = 0.012  # [m] of the grip site over the table when it pushes
-RADIUS = 0.07  # [m] of a plate
 TURN = np.radians(60)  # of a knob, which counts as turned at 0.5 rad
 
 Skill = Callable[..., Iterator[Waypoint]]
@@ -56,7 +54,7 @@ def _put_in(env: Env, name: str, region: str, generator: np.random.Generator) ->
 
 
 def _put_on(env: Env, name: str, place: str, generator: np.random.Generator) -> Iterator[Waypoint]:
-    """Put the object down in the middle of a place; a plate is too wide to be held and is pushed there."""
+    """Put the object down in the middle of a place; a plate is slid there."""
     if name.startswith("plate"):
         yield from _push(env, name, place, generator)
         return
@@ -82,7 +80,7 @@ def _open(env: Env, region: str, generator: np.random.Generator) -> Iterator[Way
     yield Waypoint(before + 0.08 * UP + jitter(generator), OPEN, 0.03, attitude=attitude, turn_tolerance=0.3)
     yield Waypoint(before, OPEN, 0.015, attitude=attitude, turn_tolerance=0.15)
     yield Waypoint(handle, OPEN, 0.01, attitude=attitude, patience=30)
-    yield Waypoint(handle, CLOSE, 1.0, GRASP_STEPS, attitude=attitude)
+    yield from _close(env, handle, attitude)
     yield Waypoint(handle + PULL * out, CLOSE, 0.015, speed=0.6, attitude=attitude)
     yield Waypoint(handle + PULL * out, OPEN, 1.0, 4, attitude=attitude)
     yield Waypoint(handle + (PULL + 0.06) * out, OPEN, 0.03, attitude=attitude)
@@ -98,44 +96,44 @@ def _handle(env: Env, region: str, out: np.ndarray) -> Float64[np.ndarray, "3"]:
 
 def _turn_on(env: Env, name: str, generator: np.random.Generator) -> Iterator[Waypoint]:
     """Take the knob and turn the hand."""
-    knob = env.joint(name).anchor + 0.03 * UP
-    yield Waypoint(knob + ABOVE * UP + jitter(generator), OPEN, 0.02)
-    yield Waypoint(knob, OPEN, 0.01, patience=30)
-    yield Waypoint(knob, CLOSE, 1.0, GRASP_STEPS)
+    knob = env.joint(name).anchor + 0.035 * UP
+    across = turned(-np.pi / 2)  # the ridge of the knob lies along y
+    yield Waypoint(knob + ABOVE * UP + jitter(generator), OPEN, 0.02, attitude=across, turn_tolerance=0.15)
+    yield Waypoint(knob, OPEN, 0.01, attitude=across, turn_tolerance=0.1, patience=30)
+    yield from _close(env, knob, across)
     for part in (1, 2, 3):
-        yield Waypoint(knob, CLOSE, 1.0, 5, attitude=turned(part * TURN / 3), turn_tolerance=0.1, patience=25)
-    yield Waypoint(knob, OPEN, 1.0, 4, attitude=turned(TURN))
-    yield Waypoint(knob + ABOVE * UP, OPEN, 0.03, attitude=turned(TURN))
+        attitude = turned(part * TURN / 3 - np.pi / 2)
+        yield Waypoint(knob, CLOSE, 1.0, 5, attitude=attitude, turn_tolerance=0.1, patience=25)
+    yield Waypoint(knob, OPEN, 1.0, 4, attitude=attitude)
+    yield Waypoint(knob + ABOVE * UP, OPEN, 0.03, attitude=attitude)
 
 
 def _push(env: Env, name: str, place: str, generator: np.random.Generator) -> Iterator[Waypoint]:
-    """Go down behind the object and push it between the open fingers, aiming anew every few centimetres."""
-    goal = env.position(place)
-    low = env.corners(name)[:, 2].min() + LOW
-    for number in range(12):
-        start = env.position(name)
-        way = (goal - start)[:2]
-        left = float(np.linalg.norm(way))
-        if left < 0.02:
-            break
-        ahead = np.array([*way / left, 0.0])
-        yaw = np.arctan2(ahead[1], ahead[0])
-        attitude = turned((yaw + np.pi / 2) % np.pi - np.pi / 2)
-        behind = np.array([*(start - (RADIUS + 0.03) * ahead)[:2], low])
-        if number == 0:
-            yield Waypoint(behind + ABOVE * UP + jitter(generator), OPEN, 0.02, attitude=attitude, turn_tolerance=0.2)
-            yield Waypoint(behind, OPEN, 0.012, attitude=attitude, patience=30)
-        reach = min(left, 0.04)
-        pushed = np.array([*(start - (RADIUS - reach) * ahead)[:2], low])
-        yield Waypoint(pushed, OPEN, 0.012, speed=0.6, straight=False, attitude=attitude, patience=15)
-    yield Waypoint(env.grip_pose()[0] + ABOVE * UP, OPEN, 0.03)
+    """Take the object by its rim and slide it along the table."""
+    grasp = grasps.find(env, name)
+    yield from _pick(env, grasp, generator)
+    for _ in range(3):  # it turns in the grasp: aim anew
+        goal = _over(env, name, env.position(place))
+        yield Waypoint(goal, CLOSE, 0.015, speed=0.6, straight=False, attitude=grasp.attitude, patience=40)
+    yield from _let_go(goal, grasp)
 
 
 def _pick(env: Env, grasp: Grasp, generator: np.random.Generator) -> Iterator[Waypoint]:
     above = grasp.position + ABOVE * UP
     yield Waypoint(above + jitter(generator), OPEN, 0.02, attitude=grasp.attitude, turn_tolerance=0.15)
     yield Waypoint(grasp.position, OPEN, 0.007, attitude=grasp.attitude, turn_tolerance=0.15)
-    yield Waypoint(grasp.position, CLOSE, 1.0, GRASP_STEPS, attitude=grasp.attitude)
+    yield from _close(env, grasp.position, grasp.attitude)
+
+
+def _close(env: Env, position: Float64[np.ndarray, "3"], attitude: Rotation) -> Iterator[Waypoint]:
+    """Close the fingers until they no longer move."""
+    width = np.inf
+    for _ in range(GRASP_STEPS // 2):
+        yield Waypoint(position, CLOSE, 1.0, 2, attitude=attitude)
+        if width - env.opening() < 0.001:
+            break
+        width = env.opening()
+    yield Waypoint(position, CLOSE, 1.0, 2, attitude=attitude)
 
 
 def _lift(env: Env, name: str, grasp: Grasp, bottom: float, generator: np.random.Generator) -> Iterator[Waypoint]:
