@@ -20,6 +20,7 @@ RESULTS = "results"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/label.smk"
 include: "workflow/rules/demos.smk"
 include: "workflow/rules/language.smk"
 include: "workflow/rules/learn.smk"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ import numpy as np
 from tqdm import tqdm
 
 from t2s import params
-from t2s.data import demonstrations, suites
+from t2s.data import assets, demonstrations, init_states, suites
 from t2s.data.files import sha256, write_json
-from t2s.sim import expert
 from t2s.sim.env import CAMERAS, CONTROL_FREQ, Env, controller_config
-from t2s.sim.expert import Demo
+from t2s.sim.expert import follow
+from t2s.sim.expert.follow import Demo
 
 ATTEMPTS_A_DEMO = 2  # fail when fewer than half the attempts succeed: the expert is broken then
 
@@ -29,27 +30,38 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", required=True)
-    parser.add_argument("--task", type=int, required=True)
-    parser.add_argument("--params", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--task", type=int, help="by default, with --check, all of the suite")
+    parser.add_argument("--params", default="params.yaml", help="YAML file or JSON object")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--manifest", type=Path)
+    parser.add_argument("--check", type=int, metavar="N", help="write nothing: count how many of N attempts succeed")
     args = parser.parse_args(arguments)
-    task = suites.task(args.suite, args.task)
     demos, env = params.Demos.read(args.params), params.Env.read(args.params)
+    assets_dir = assets.folder(args.suite, args.params)
+    if args.check:
+        for task in suites.tasks(args.suite) if args.task is None else [suites.task(args.suite, args.task)]:
+            print(check(task, demos.seed, args.check, assets_dir), flush=True)
+        return
+    if args.task is None or args.out is None or args.manifest is None:
+        parser.error("expected --task, --out and --manifest, or --check")
+    task = suites.task(args.suite, args.task)
     facts = {"file": os.path.relpath(args.out, args.manifest.parent)}
-    write_json(args.manifest, facts | write(task, demos, env.image_size, args.out))
+    write_json(args.manifest, facts | write(task, demos, env.image_size, args.out, assets_dir))
 
 
-def write(task: suites.Task, demos: params.Demos, image_size: int, path: Path) -> dict[str, Any]:
+def write(
+    task: suites.Task, demos: params.Demos, image_size: int, path: Path, assets_dir: Path | None = None
+) -> dict[str, Any]:
     """Demonstrate `task`, write the file and return its manifest."""
-    env = Env(task.bddl_path, image_size)
+    env = Env(task.bddl_path, image_size, assets_dir)
     try:
-        successes, n_attempts = attempt(env, demos.n_demos, demos.seed, task.name)
+        successes, n_attempts = attempt(env, task, demos)
         rendered = [render(env, demo) for demo in tqdm(successes, desc="render", unit="demo", mininterval=5)]
-        demonstrations.write(path, rendered, attributes(env, task, image_size))
+        label = {"assets": assets.label(assets_dir)} if assets_dir else {}
+        demonstrations.write(path, rendered, attributes(env, task, image_size) | label)
     finally:
         env.close()
-    return {
+    return label | {
         "sha256": sha256(path),
         "n_demos": len(successes),
         "n_attempts": n_attempts,
@@ -59,23 +71,45 @@ def write(task: suites.Task, demos: params.Demos, image_size: int, path: Path) -
     }
 
 
-def attempt(env: Env, n_demos: int, seed: int, name: str) -> tuple[list[Demo], int]:
+def check(task: suites.Task, seed: int, n: int, assets_dir: Path | None) -> str:
+    """One line: how many of `n` attempts succeed, and in how many steps on average."""
+    env = Env(task.bddl_path, 128, assets_dir)  # nothing is rendered
+    try:
+        lengths = [len(demo.actions) for demo in attempts(env, task, seed, n) if demo is not None]
+    finally:
+        env.close()
+    steps = f"{np.mean(lengths):.0f} steps" if lengths else "-"
+    return f"{task.suite} {task.index}: {len(lengths)}/{n}, {steps}  {task.name}"
+
+
+def attempt(env: Env, task: suites.Task, demos: params.Demos) -> tuple[list[Demo], int]:
     """`n_demos` successful attempts, and how many attempts that took."""
-    seeds = np.random.SeedSequence(seed).generate_state(ATTEMPTS_A_DEMO * n_demos)
+    n_demos, n_attempts = demos.n_demos, ATTEMPTS_A_DEMO * demos.n_demos
     successes: list[Demo] = []
-    with tqdm(total=n_demos, desc=name, unit="demo", mininterval=5) as progress:
-        for n_attempts, attempt_seed in enumerate(seeds, start=1):
-            demo = expert.demonstrate(env, int(attempt_seed))
+    with tqdm(total=n_demos, desc=task.name, unit="demo", mininterval=5) as progress:
+        for number, demo in enumerate(attempts(env, task, demos.seed, n_attempts), start=1):
             if demo is not None:
                 successes.append(demo)
                 progress.update()
             if len(successes) == n_demos:
-                return successes, n_attempts
-    raise RuntimeError(f"{name}: {len(successes)} of {len(seeds)} attempts succeeded, expected {n_demos}")
+                return successes, number
+    raise RuntimeError(f"{task.name}: {len(successes)} of {n_attempts} attempts succeeded, expected {n_demos}")
+
+
+def attempts(env: Env, task: suites.Task, seed: int, n: int) -> Iterator[Demo | None]:
+    """The outcomes of `n` attempts, from LIBERO's own initial states where `task` is LIBERO's.
+
+    They start at its last state: rollouts start at the first.
+    """
+    seeds = np.random.SeedSequence(seed).generate_state(n)
+    stored = init_states.read(task)[::-1] if assets.needed(task.suite) else [None]
+    for number, attempt_seed in enumerate(seeds):
+        yield follow.demonstrate(env, int(attempt_seed), stored[number % len(stored)])
 
 
 def render(env: Env, demo: Demo) -> dict[str, np.ndarray]:
     """A demonstration's arrays by their paths in LIBERO's files, as a rollout sees its states."""
+    env.sample(demo.seed)  # places LIBERO's fixtures
     rows = [_row(env, state) for state in demo.states]
     arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     ends = np.zeros(len(demo.actions), dtype=np.uint8)
@@ -86,6 +120,7 @@ def render(env: Env, demo: Demo) -> dict[str, np.ndarray]:
         "dones": ends,
         "rewards": ends,
         "init_state": demo.states[0],
+        "model_file": env.model_xml(),
     }
 
 
@@ -137,7 +172,6 @@ def attributes(env: Env, task: suites.Task, image_size: int) -> dict[str, Any]:
         "tag": "t2s-scripted",
         "source": "scripted",
         "action_noise": "the actions were executed with noise; recorded is the action meant",
-        "model_file": env.model_xml(),
     }
 
 

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from t2s import params
-from t2s.data import demonstrations, hub, suites
+from t2s.data import assets, demonstrations, hub, suites
 from t2s.data.files import sha256, write_json
 
 DEMOS = "yifengzhu-hf/LIBERO-datasets"
 ASSETS = "lerobot/libero-assets"
 """Source: both as in hf-libero 0.1.4, libero/libero/utils/download_utils.py."""
-ASSET_FOLDERS = ("articulated_objects", "scenes", "stable_hope_objects", "stable_scanned_objects", "turbosquid_objects")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,9 +74,9 @@ def get_assets(repository: hub.Repository, download: params.Download) -> Path:
     manifest = folder.with_suffix(".json")
     if not hub.is_kept(manifest, folder, repository):
         listed = repository.files()
-        lacking = [name for name in ASSET_FOLDERS if not any(path.startswith(f"{name}/") for path in listed)]
+        lacking = [name for name in assets.FOLDERS if not any(path.startswith(f"{name}/") for path in listed)]
         if lacking:
-            raise ValueError(f"{repository}: expected folders {list(ASSET_FOLDERS)}, {lacking} are missing")
+            raise ValueError(f"{repository}: expected folders {list(assets.FOLDERS)}, {lacking} are missing")
         repository.download(list(listed.values()), folder, download.n_workers)
         hub.keep(manifest, folder, repository, sorted(listed))
     return folder

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from t2s import params
-from t2s.data import embeddings, records, suites
+from t2s.data import assets, embeddings, init_states, records, suites
 from t2s.sim import engine, rollout, worker
 
 KEPT = "kept"
@@ -32,11 +32,12 @@ class MakeEnv:
 
     bddl_path: Path
     image_size: int
+    assets_dir: Path | None
 
     def __call__(self) -> rollout.Env:
         from t2s.sim.env import Env  # imports MuJoCo, which the parent never needs
 
-        return Env(self.bddl_path, self.image_size)
+        return Env(self.bddl_path, self.image_size, self.assets_dir)
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,15 @@ class Job:
     make_policy: MakePolicy
     epochs: dict[str, int]  # of every policy, by its key
     episodes: list[rollout.Episode]
+    assets_dir: Path | None
 
     def identity(self, device: str) -> dict[str, Any]:
         """What the records of this job have in common."""
         names = ("suite", "method", "seed", "stage", "task", "kind")
         shared = {name: getattr(self.args, name) for name in names}
         versions = rollout.versions(_device_name(device))
+        if self.assets_dir:
+            versions["assets"] = assets.label(self.assets_dir)
         return shared | {"protocol": self.evaluate.protocol, "versions": versions}
 
     def index(self, episode: rollout.Episode) -> dict[str, int]:
@@ -88,20 +92,22 @@ def main(arguments: list[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     evaluate = params.Evaluate.read(args.params)
     task = suites.task(args.suite, args.task)
-    init_states = np.load(task.init_states_path)
+    states = init_states.read(task)
     checkpoints = policies(args.kind, args.checkpoints)
     task_emb = _embedding(args.language, task.instruction)
     sample = evaluate.rules.sample_actions
+    assets_dir = assets.folder(args.suite, args.params)
     job = Job(
         args,
         evaluate,
         params.Engine.read(args.engine),
         MakePolicy(args.params, args.method, checkpoints, task_emb, sample),
         _epochs(checkpoints, args.task),
-        _due(args, evaluate.rules, list(checkpoints), len(init_states)),
+        _due(args, evaluate.rules, list(checkpoints), len(states)),
+        assets_dir,
     )
-    make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size)
-    records.write(args.out, _standing(job) or _simulated(job, make_env, init_states))
+    make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size, assets_dir)
+    records.write(args.out, _standing(job) or _simulated(job, make_env, states))
 
 
 def policies(kind: str, checkpoints: list[Path]) -> dict[str, list[Path]]:
@@ -172,9 +178,9 @@ def _standing(job: Job) -> list[dict[str, Any]] | None:
     return [{**record, "stage": job.args.stage} for record in found]
 
 
-def _simulated(job: Job, make_env: MakeEnv, init_states: Float64[np.ndarray, "n s"]) -> list[dict[str, Any]]:
+def _simulated(job: Job, make_env: MakeEnv, states: Float64[np.ndarray, "n s"]) -> list[dict[str, Any]]:
     rules = job.evaluate.rules
-    setting = worker.Setting(make_env, job.make_policy, init_states, rules.max_steps, rules.settle_steps)
+    setting = worker.Setting(make_env, job.make_policy, states, rules.max_steps, rules.settle_steps)
     outcomes = engine.roll_out(job.episodes, setting, job.args.workers, job.engine)
     return [
         job.identity(outcome.device)

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from t2s import params
-from t2s.data import embeddings, suites
+from t2s.data import assets, embeddings, init_states, suites
 from t2s.data.files import atomic, write_json
 from t2s.lifelong import load_policy
 from t2s.sim import gl, rollout
@@ -35,13 +35,13 @@ def film(task: suites.Task, policy: rollout.Policy, source: str, seed: int) -> t
     from t2s.sim.env import Env  # imports MuJoCo, so after the choice
 
     rules, look = params.Evaluate.read(source).rules, params.Film.read(source)
-    init_states = np.load(task.init_states_path)
-    env = Env(task.bddl_path, params.Env.read(source).image_size)
+    states = init_states.read(task)
+    env = Env(task.bddl_path, params.Env.read(source).image_size, assets.folder(task.suite, source))
     frames: list[Frame] = []
     success, n_steps = rollout.play(
         env,
         policy,
-        init_states[rules.kept_offset % len(init_states)],
+        states[rules.kept_offset % len(states)],
         rollout.episode_seed(task.suite, task.index, rules.kept_offset, seed, "kept"),
         max_steps=rules.max_steps,
         settle_steps=rules.settle_steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -20,8 +21,17 @@ from pydantic import (
     PositiveInt,
 )
 
-SUITES: dict[str, int] = {"blocks_object": 10, "blocks_goal": 10, "blocks_spatial": 10}
-"""Number of tasks of every suite."""
+SUITES: dict[str, int] = {
+    "blocks_object": 10,
+    "blocks_goal": 10,
+    "blocks_spatial": 10,
+    "libero_spatial": 10,
+    "libero_object": 10,
+    "libero_goal": 10,
+    "libero_10": 10,
+    "libero_90": 90,
+}
+"""Number of tasks of every suite: the embedded ones, and LIBERO's, which need its scene assets."""
 
 N_PUBLISHED = 50
 """Human demonstrations that LIBERO published of every task, with images of `PUBLISHED_SIZE`."""
@@ -57,6 +67,15 @@ class Study(Section):
     n_tasks: PositiveInt
     methods: list[str] = Field(min_length=1)
     seeds: list[NonNegativeInt] = Field(min_length=1)
+
+
+class Assets(Section):
+    path: str | None
+
+    @property
+    def folder(self) -> Path:
+        """Where LIBERO's scene assets are looked for: `path`, else $T2S_LIBERO_ASSETS, else what was downloaded."""
+        return Path(self.path or os.environ.get("T2S_LIBERO_ASSETS") or "downloads/libero-assets")
 
 
 class Env(Section):
@@ -220,6 +239,7 @@ class Params(Section):
     """All of params.yaml, with the checks that need more than one section."""
 
     study: Study
+    assets: Assets
     env: Env
     demos: Demos
     download: Download

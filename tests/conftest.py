@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from t2s import params
+from t2s.data import assets
 from t2s.sim import gl
 
 gl.choose()
+
+
+@pytest.fixture(scope="session")
+def libero_assets() -> Path:
+    """LIBERO's scene assets; without them the test is skipped."""
+    beside = Path(__file__).parents[2] / "shared" / "libero-assets"
+    try:
+        return assets.check(beside if beside.is_dir() else params.Assets(path=None).folder)
+    except ValueError as error:
+        pytest.skip(str(error))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -75,7 +75,7 @@ def episodes(p: float, n: int, rng: np.random.Generator, **fields: Any) -> Itera
         yield record(init_index=index, episode_seed=index, success=success, **fields)
 
 
-def demo(n_steps: int, size: int, seed: int) -> dict[str, np.ndarray]:
+def demo(n_steps: int, size: int, seed: int) -> dict[str, Any]:
     """One demonstration with every array that LIBERO writes; images in one colour, so that files are small."""
     rng = np.random.default_rng(seed)
     image = np.full((n_steps, size, size, 3), rng.integers(0, 256), dtype=np.uint8)
@@ -92,6 +92,7 @@ def demo(n_steps: int, size: int, seed: int) -> dict[str, np.ndarray]:
         "dones": ends,
         "rewards": ends,
         "init_state": np.zeros(20),
+        "model_file": "<mujoco/>",
     }
 
 
@@ -102,7 +103,7 @@ def write_demos(
     demos = [demo(n_steps, size, seed) for seed, n_steps in enumerate(lengths)]
     demos[0] |= {key.replace("__", "/"): array for key, array in changes.items()}
     problem = json.dumps({"language_instruction": instruction})
-    demonstrations.write(path, demos, {"model_file": "<mujoco/>", "problem_info": problem, "source": source})
+    demonstrations.write(path, demos, {"problem_info": problem, "source": source})
 
 
 def _write_episodes(folder: Path, chain: Path, n_tasks: int, n: int, rng: np.random.Generator) -> None:

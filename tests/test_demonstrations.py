@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,13 +12,12 @@ from t2s.data import demonstrations
 SIZE = 16
 LENGTHS = (5, 3, 4)
 ATTRIBUTES = {
-    "model_file": "<mujoco/>",
     "problem_info": json.dumps({"language_instruction": "pick up the red cube"}),
     "source": "scripted",
 }
 
 
-def make_demo(n_steps: int, seed: int) -> dict[str, np.ndarray]:
+def make_demo(n_steps: int, seed: int) -> dict[str, Any]:
     generator = np.random.default_rng(seed)
     image = (n_steps, SIZE, SIZE, 3)
     return {
@@ -28,6 +28,7 @@ def make_demo(n_steps: int, seed: int) -> dict[str, np.ndarray]:
         "actions": generator.uniform(-1, 1, (n_steps, 7)),
         "states": generator.normal(size=(n_steps, 20)),
         "init_state": np.zeros(20),
+        "model_file": "<mujoco/>",
     }
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from t2s import demos, params
 from t2s.data import demonstrations, files, suites
-from t2s.sim import expert
 from t2s.sim.env import Env
-from t2s.sim.expert import Demo
+from t2s.sim.expert import follow
+from t2s.sim.expert.follow import Demo
 
 pytestmark = pytest.mark.sim
 SIZE = 64
@@ -67,8 +67,7 @@ def test_rendered_observations_are_those_of_a_rollout():
         for action in np.random.default_rng(0).uniform(-1, 1, (12, 7)):
             observations.append(env.step(action)[0])
             states.append(env.state())
-        demo = Demo(np.stack(states), np.zeros((len(states), 7), dtype=np.float32))
-        env.sample(8)
+        demo = Demo(np.stack(states), np.zeros((len(states), 7), dtype=np.float32), 8)
         arrays = demos.render(env, demo)
     finally:
         env.close()
@@ -123,10 +122,15 @@ def test_datasets_and_attributes_are_liberos(written):
 
 
 def test_an_expert_that_fails_is_an_error_and_writes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(expert, "demonstrate", lambda env, seed: None)
+    monkeypatch.setattr(follow, "demonstrate", lambda env, seed, init_state: None)
     with pytest.raises(RuntimeError, match="open_the_drawer: 0 of 4 attempts succeeded, expected 2"):
         run(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_attempts_are_counted(capsys):
+    demos.main(["--suite", "blocks_goal", "--task", "1", "--params", PARAMS, "--check", "2"])
+    assert capsys.readouterr().out.startswith("blocks_goal 1: 2/2, ")
 
 
 @pytest.mark.slow

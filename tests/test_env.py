@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from robosuite.utils.errors import RandomizationError
 
-from t2s import params
 from t2s.data import suites
 from t2s.sim.blocks import sample_init_states
 from t2s.sim.env import Env, _until_placed, versions
@@ -17,7 +16,7 @@ from t2s.sim.env import Env, _until_placed, versions
 SIZE = 64
 SETTLE_STEPS = 5
 pytestmark = pytest.mark.sim
-ALL_TASKS = [task for suite in sorted(params.SUITES) for task in suites.tasks(suite)]
+ALL_TASKS = [task for suite in sorted(suites.BLOCKS) for task in suites.tasks(suite)]
 
 
 @pytest.fixture(scope="module")

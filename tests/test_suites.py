@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import re
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from t2s import params
-from t2s.data import suites
+from t2s.data import files, suites
 
-SUITES = sorted(params.SUITES)
+SUITES = sorted(suites.BLOCKS)
+LIBERO = [suite for suite in params.SUITES if suite.startswith("libero_")]
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", params.SUITES)
 def test_a_suite_has_the_number_of_tasks_that_params_states(suite):
     assert [task.index for task in suites.tasks(suite)] == list(range(params.SUITES[suite]))
 
@@ -55,7 +59,7 @@ def test_all_tasks_of_blocks_goal_share_one_scene():
 
 
 def test_an_unknown_suite_names_those_that_exist():
-    with pytest.raises(ValueError, match=r"unknown suite 'libero_x'; have \['blocks_goal'"):
+    with pytest.raises(ValueError, match=r"unknown suite 'libero_x'; have \['blocks_goal', .*'libero_spatial'"):
         suites.tasks("libero_x")
 
 
@@ -63,6 +67,26 @@ def test_an_unknown_suite_names_those_that_exist():
 def test_an_unknown_task_is_an_error(index):
     with pytest.raises(ValueError, match=f"unknown task {index} of blocks_goal; have 0 to 9"):
         suites.task("blocks_goal", index)
+
+
+@pytest.mark.parametrize("suite", LIBERO)
+def test_liberos_tasks_have_its_names_and_order(suite):
+    [package] = [Path(path) for path in importlib.util.find_spec("libero").submodule_search_locations]
+    task_map = runpy.run_path(str(package / "libero/benchmark/libero_suite_task_map.py"))["libero_task_map"]
+    assert [task.name for task in suites.tasks(suite)] == task_map[suite]
+
+
+@pytest.mark.parametrize("suite", LIBERO)
+def test_liberos_files_are_those_of_the_pinned_wheel(suite):
+    for task in suites.tasks(suite):
+        assert task.bddl_path.is_file()
+        assert files.sha256(task.init_states_path) == task.init_states_sha256
+
+
+def test_an_instruction_of_libero_is_taken_from_the_name():
+    assert suites.task("libero_object", 0).instruction == "pick up the alphabet soup and place it in the basket"
+    assert suites.task("libero_10", 2).instruction == "turn on the stove and put the moka pot on it"
+    assert suites.task("libero_90", 0).instruction == "close the top drawer of the cabinet"
 
 
 def test_a_file_without_an_instruction_is_an_error(tmp_path):

@@ -17,7 +17,6 @@ import synthetic
 import yaml
 from PIL import Image
 
-from t2s.params import SUITES
 
 REPOSITORY = Path(__file__).parents[1]
 TINY: dict[str, Any] = {
@@ -199,7 +198,6 @@ def test_what_changes_no_record_is_on_the_command_line_alone(fresh: Path) -> Non
     assert "engine" not in shown(fresh, "evaluate")
 
 
-@pytest.mark.skipif("libero_object" not in SUITES, reason="comes with LIBERO's suites")
 def test_demonstrations_are_downloaded_where_the_source_says_so(params: Path) -> None:
     change(
         params, {"study": {"suites": ["libero_object"]}, "demos": {"source": "download"}, "env": {"image_size": 128}}

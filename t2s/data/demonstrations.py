@@ -40,28 +40,27 @@ class Demonstrations:
     """'scripted' or 'human'"""
 
 
-def write(path: Path, demos: Sequence[Mapping[str, np.ndarray]], attributes: Mapping[str, Any]) -> None:
+def write(path: Path, demos: Sequence[Mapping[str, Any]], attributes: Mapping[str, Any]) -> None:
     """Write `demos` as data/demo_0, ...; the same arrays give the same bytes.
 
-    Keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, ...) and `init_state`.
-    `attributes` belong to `data`; its `model_file` goes to every demo, as LIBERO has it.
+    Keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, ...), `init_state` and `model_file`, its scene.
+    `attributes` belong to `data`.
     """
-    model_file = attributes["model_file"]
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         data = file.create_group("data", track_order=False)
-        for key in sorted(attributes.keys() - {"model_file"}):
+        for key in sorted(attributes):
             data.attrs[key] = attributes[key]
         data.attrs["num_demos"] = len(demos)
         data.attrs["total"] = sum(len(demo["actions"]) for demo in demos)
         for number, demo in enumerate(demos):
-            _write_demo(data.create_group(f"demo_{number}"), demo, model_file)
+            _write_demo(data.create_group(f"demo_{number}"), demo)
 
 
-def _write_demo(group: Any, demo: Mapping[str, np.ndarray], model_file: str) -> None:
+def _write_demo(group: Any, demo: Mapping[str, Any]) -> None:
     group.attrs["num_samples"] = len(demo["actions"])
     group.attrs["init_state"] = demo["init_state"]
-    group.attrs["model_file"] = model_file
-    for key in sorted(demo.keys() - {"init_state"}):
+    group.attrs["model_file"] = demo["model_file"]
+    for key in sorted(demo.keys() - {"init_state", "model_file"}):
         packing = {"compression": "gzip", "compression_opts": 1} if demo[key].ndim == 4 else {}
         group.create_dataset(key, data=demo[key], track_times=False, **packing)
 

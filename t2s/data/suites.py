@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 BLOCKS_DIR = Path(__file__).parents[1] / "sim" / "blocks"
-NAMES: dict[str, tuple[str, ...]] = {
+LIBERO_LIST = Path(__file__).with_name("libero_init_states.sha256")
+"""LIBERO's tasks in its own order (libero.libero.benchmark), and the digests of hf-libero 0.1.4's initial states."""
+BLOCKS: dict[str, tuple[str, ...]] = {
     "blocks_object": (
         "pick_up_the_red_cube_and_place_it_in_the_bin",
         "pick_up_the_blue_cylinder_and_place_it_in_the_bin",
@@ -45,7 +49,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "pick_up_the_red_cube_next_to_the_box_and_place_it_on_the_plate",
     ),
 }
-"""Task names of every suite, in the order in which they are learned."""
+"""Task names of every embedded suite, in the order in which they are learned."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,21 @@ class Task:
     instruction: str
     bddl_path: Path
     init_states_path: Path
+    init_states_sha256: str | None = None
+    """Of a file to be unpickled; None where it is .npy."""
 
 
 def tasks(suite: str) -> list[Task]:
-    """The ten tasks of `suite`, in order.
+    """All tasks of `suite`, in order.
 
     Raises: ValueError for an unknown suite.
     """
-    if suite not in NAMES:
-        raise ValueError(f"unknown suite '{suite}'; have {sorted(NAMES)}")
-    return [_task(suite, index, name) for index, name in enumerate(NAMES[suite])]
+    digests = _libero_digests()
+    if suite in BLOCKS:
+        return [_blocks_task(suite, index, name) for index, name in enumerate(BLOCKS[suite])]
+    if suite not in digests:
+        raise ValueError(f"unknown suite '{suite}'; have {sorted([*BLOCKS, *digests])}")
+    return [_libero_task(suite, index, *item) for index, item in enumerate(digests[suite].items())]
 
 
 def task(suite: str, index: int) -> Task:
@@ -81,10 +90,39 @@ def task(suite: str, index: int) -> Task:
     return have[index]
 
 
-def _task(suite: str, index: int, name: str) -> Task:
+def _blocks_task(suite: str, index: int, name: str) -> Task:
     bddl_path = BLOCKS_DIR / "bddl" / suite / f"{name}.bddl"
     init_states_path = BLOCKS_DIR / "init_states" / suite / f"{name}.npy"
     return Task(suite, index, name, language(bddl_path), bddl_path, init_states_path)
+
+
+def _libero_task(suite: str, index: int, name: str, digest: str) -> Task:
+    root = _libero_dir()
+    # LIBERO takes the instruction from the name, too: the BDDL files of libero_object have 'pick' for 'pick up'.
+    instruction = re.sub(r"^[A-Z_]+SCENE\d+_", "", name).replace("_", " ")
+    bddl_path = root / "bddl_files" / suite / f"{name}.bddl"
+    init_states_path = root / "init_files" / suite / f"{name}.pruned_init"
+    return Task(suite, index, name, instruction, bddl_path, init_states_path, digest)
+
+
+@cache
+def _libero_digests() -> dict[str, dict[str, str]]:
+    """Digest of the initial states by suite and task name."""
+    found: dict[str, dict[str, str]] = {}
+    for line in LIBERO_LIST.read_text().splitlines():
+        digest, path = line.split()
+        suite, file_name = path.split("/")
+        found.setdefault(suite, {})[file_name.removesuffix(".pruned_init")] = digest
+    return found
+
+
+@cache
+def _libero_dir() -> Path:
+    """Where hf-libero's data lies; the package is not imported, which would ask questions."""
+    spec = importlib.util.find_spec("libero")
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError("no package 'libero': run `make setup`")
+    return Path(next(iter(spec.submodule_search_locations))) / "libero"
 
 
 def language(bddl_path: Path) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,7 @@ import robosuite  # noqa: E402
 from t2s.sim.arm import Arm  # noqa: E402
 from t2s.sim.blocks import BLOCKS_DIR  # noqa: E402
 
-if not (Path(libero.libero.__file__).parent / "assets").is_dir():
-    libero.libero._assets_path_cache = str(BLOCKS_DIR)  # else hf-libero downloads its assets
+libero.libero._assets_path_cache = str(BLOCKS_DIR)  # else hf-libero downloads its assets
 
 from libero.libero.envs.bddl_base_domain import TASK_MAPPING  # noqa: E402
 from libero.libero.envs.bddl_utils import get_problem_info  # noqa: E402
@@ -42,10 +43,22 @@ N_PLACEMENTS = 100
 Observation = dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Joint:
+    """The axis along or about which something opens, a point on it [m], how far it is open [m] or [rad]."""
+
+    axis: Float64[np.ndarray, "3"]
+    anchor: Float64[np.ndarray, "3"]
+    opened: float
+
+
 class Env:
     """A Panda in the scene of one BDDL file, seen by two square cameras."""
 
-    def __init__(self, bddl_path: Path, image_size: int) -> None:
+    def __init__(self, bddl_path: Path, image_size: int, assets_dir: Path | None = None) -> None:
+        """`assets_dir`: LIBERO's scene assets; None where the scene is one of the embedded suites'."""
+        self._assets_dir = assets_dir or BLOCKS_DIR
+        libero.libero._assets_path_cache = str(self._assets_dir)
         info = get_problem_info(str(bddl_path))
         self.instruction: str = info["language_instruction"]
         self.problem_name: str = info["problem_name"]
@@ -93,11 +106,11 @@ class Env:
         if np.shape(action) != (ACTION_DIM,) or not np.isfinite(action).all():
             raise ValueError(f"expected an action of {ACTION_DIM} finite numbers, got {action!r}")
         self._arm.step(np.asarray(action, dtype=np.float64))
-        self._env._post_process()
         return bool(self._env._check_success())
 
     def observe(self) -> Observation:
         """The observation of the present state (t2s/data/__init__.py says what it holds)."""
+        self._env._post_process()  # shows what is turned on
         images = {key: self._render(camera, self._image_size) for key, camera in self._cameras.items()}
         return images | {
             "joint_states": self._data.qpos[self._joints].astype(np.float32),
@@ -130,6 +143,11 @@ class Env:
         return self.grip_pose()[0], quaternion, quat2axisangle(quaternion)
 
     @property
+    def is_blocks(self) -> bool:
+        """Whether the scene is one of the embedded suites'."""
+        return self.problem_name.startswith("blocks_")
+
+    @property
     def goal(self) -> list[list[str]]:
         """The predicates that must hold, e.g. [["in", "red_cube_1", "bin_1_contain_region"]]."""
         goal: list[list[str]] = self._env.parsed_problem["goal_state"]
@@ -139,6 +157,62 @@ class Env:
         """Position [m] of an object, a fixture or a region by its name in the BDDL file."""
         state = self._env.object_states_dict[name].get_geom_state()
         return np.array(state["pos"])
+
+    def corners(self, name: str) -> Float64[np.ndarray, "n 3"]:
+        """Corners [m] of the boxes around everything solid of an object or a fixture, or of what carries a region.
+
+        Eight of a box, one box after another.
+        """
+        thing = self._env.get_object(name)
+        is_region = name in self._env.object_sites_dict
+        root = self._model.site(name).bodyid.item() if is_region else self._model.body(thing.root_body).id
+        solid = np.flatnonzero(self._model.geom_contype | self._model.geom_conaffinity)
+        geoms = [geom for geom in solid if self._descends(self._model.geom_bodyid[geom], root)]
+        return np.concatenate([self._box(geom) for geom in geoms])
+
+    def _descends(self, body: int, root: int) -> bool:
+        while body not in (0, root):
+            body = self._model.body_parentid[body]
+        return bool(body == root)
+
+    def _box(self, geom: int) -> Float64[np.ndarray, "8 3"]:
+        centre, half = np.split(self._model.geom_aabb[geom], 2)
+        corners = centre + half * (2 * np.array(list(np.ndindex(2, 2, 2))) - 1)
+        return self._data.geom_xpos[geom] + corners @ self._data.geom_xmat[geom].reshape(3, 3).T
+
+    @property
+    def solids(self) -> list[str]:
+        """The objects and fixtures that can be bumped into."""
+        names = [*self._env.objects_dict, *self._env.fixtures_dict]
+        return [name for name in names if name in self._env.object_states_dict]
+
+    def opening(self) -> float:
+        """How far [m] the fingers are apart."""
+        left, right = self._data.qpos[self._fingers]
+        return float(left - right)
+
+    def joint(self, name: str) -> Joint:
+        """The joint that opens a region or a fixture, or turns it on."""
+        thing = self._env.get_object(name)
+        owner = self._env.get_object(self.parent(name)) if name in self._env.object_sites_dict else thing
+        articulation = owner.object_properties["articulation"]
+        sign = np.sign(np.mean(articulation.get("default_turnon_ranges") or articulation["default_open_ranges"]))
+        joint = self._model.joint(thing.joints[0])
+        value = self._data.qpos[joint.qposadr.item()]
+        return Joint(sign * self._data.xaxis[joint.id], self._data.xanchor[joint.id].copy(), float(sign * value))
+
+    def is_drawer(self, name: str) -> bool:
+        """Whether a region opens."""
+        return bool(self._env.get_object(name).joints)
+
+    def x_axis(self, name: str) -> Float64[np.ndarray, "3"]:
+        """Direction of an object's x axis."""
+        body = self._data.body(self._env.get_object(name).root_body)
+        return np.array(body.xmat.reshape(3, 3)[:, 0])
+
+    def parent(self, region: str) -> str:
+        """The object or fixture a region belongs to."""
+        return str(self._env.object_states_dict[region].parent_name)
 
     def extent(self, name: str) -> tuple[float, float]:
         """Lowest and highest point [m] of an object above its position; a region is flat."""
@@ -152,11 +226,17 @@ class Env:
         return self._render(self._cameras["agentview_rgb"], size)[::-1].copy()
 
     def model_xml(self) -> str:
-        """The scene's MJCF, with paths that do not depend on where packages are installed."""
-        xml: str = self._env.model.get_xml()
+        """The scene's MJCF, fixtures where they are now, with paths that do not depend on this machine."""
+        root = ET.fromstring(self._env.model.get_xml())
+        bodies = {body.get("name"): body for body in root.iter("body")}
+        for fixture in self._env.fixtures:
+            placed, body = self._model.body(fixture.root_body), bodies[fixture.root_body]
+            body.set("pos", " ".join(map(str, placed.pos)))
+            body.set("quat", " ".join(map(str, placed.quat)))
+        xml = ET.tostring(root, encoding="unicode")
         for package in (robosuite.__path__[0], str(BLOCKS_DIR.parents[1])):
             xml = xml.replace(f"{Path(package).parent}/", "")
-        return xml
+        return xml.replace(f"{self._assets_dir}/", "libero/assets/")
 
     def close(self) -> None:
         """Free the simulation and its GL context; freeing acts on the one that is current."""

@@ -44,9 +44,11 @@ EPOCHS = PARAMS.learn.eval_epochs
 N_GPUS = int(PARAMS.learn.device == "cuda")  # of a job that learns or rolls out
 ON_GPU = "workflow/scripts/gpu_slot.sh" if N_GPUS else ""
 CHAIN = "{suite}/{method}/seed{seed}"
+PREFIX = f'export T2S_LIBERO_ASSETS="{PARAMS.assets.folder}"; '
 if not workflow.deployment_settings.deployment_method:
     # Whoever calls Snakemake by its path gets the Python it belongs to.
-    shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+    PREFIX += f'export PATH="{Path(sys.executable).parent}:$PATH"; '
+shell.prefix(PREFIX)
 
 
 wildcard_constraints:
@@ -126,8 +128,29 @@ def imports(path):
     return {".".join(parts[: i + 1]) for parts in within for i in range(len(parts))}
 
 
+def asset_files():
+    """All of LIBERO's scene assets, where a suite of the study is LIBERO's; without them the end, in one line."""
+    if not any(map(is_libero, STUDY.suites)):
+        return []
+    folder = PARAMS.assets.folder
+    found = [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    if not found:
+        sys.exit(
+            f"error: no LIBERO scene assets in '{folder}'; download them, or name their folder by assets.path"
+            " or $T2S_LIBERO_ASSETS; the suites blocks_* need none"
+        )
+    return found
+
+
+def is_libero(suite):
+    """Whether a suite's scenes are LIBERO's, outside the repository."""
+    return suite.startswith("libero_")
+
+
 def scenes(wildcards):
     """What the simulator reads of a suite that is not Python: arena, objects, tasks, states."""
+    if is_libero(wildcards.suite):
+        return ["results/assets.json"]
     others = set(t2s.params.SUITES) - {wildcards.suite}
     paths = [path for path in (ROOT / "t2s/sim/blocks").rglob("*") if path.is_file()]
     kept = [

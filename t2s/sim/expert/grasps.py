@@ -1,0 +1,91 @@
+"""How to take hold of an object, from the shape of what is solid of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.spatial.transform import Rotation
+
+from t2s.sim.env import Env
+from t2s.sim.expert.waypoint import UP, turned
+
+DEPTH = 0.035  # [m] of the grip site below the top of what is held
+LOWEST = 0.012  # [m] of the grip site over the ground: the fingertips reach 1.1 cm further
+WIDEST = 0.07  # [m] between the open fingers, which are 8 cm apart
+YAWS = np.radians([0, 15, -15, 30, -30, 45, -45, 60, -60, 75, -75, 90])
+RIM_DEPTH = 0.02  # [m] of the grip site below a rim
+RIMS = {
+    "akita_black_bowl": 0.049,
+    "plate": 0.062,
+    "porcelain_mug": 0.042,
+    "red_coffee_mug": 0.042,
+    "white_yellow_mug": 0.046,
+}
+"""Radius [m] of what is too wide for the hand and is taken by its rim."""
+HANDLES = {"porcelain_mug", "white_yellow_mug", "red_coffee_mug"}
+"""Of those, what has a handle along the x axis of its body."""
+# The hand as boxes: half a width, half a length along the fingers' opening [m], and what it is above the grip site.
+BOXES = ((0.035, 0.11, 0.04), (0.015, 0.055, -0.012))
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """Position [m] and attitude of the grip site when the fingers close."""
+
+    position: Float64[np.ndarray, "3"]
+    attitude: Rotation
+
+
+def find(env: Env, name: str) -> Grasp:
+    """A grasp from above where nothing else is in the way and the hand turns little."""
+    kind = re.sub(r"_\d+$", "", name)
+    corners = env.corners(name)
+    candidates = _rim(env, name, kind, corners) if kind in RIMS else _across(corners)
+    others = np.concatenate([env.corners(other).reshape(-1, 8, 3) for other in env.solids if other != name])
+    position, yaw = min(candidates, key=lambda pose: _cost(*pose, others))
+    return Grasp(position, turned(yaw))
+
+
+def _across(corners: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """The middle of an object, at the angles at which it fits between the fingers."""
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    middle = np.array([*(low + high)[:2] / 2, max(low[2] + LOWEST, high[2] - DEPTH)])
+    widths = [float(np.ptp(_in_hand(corners, middle, yaw)[:, 1])) for yaw in YAWS]
+    widest = max(WIDEST, min(widths))
+    return [(middle, float(yaw)) for yaw, width in zip(YAWS, widths, strict=True) if width <= widest]
+
+
+def _rim(env: Env, name: str, kind: str, corners: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """Places around a rim, the fingers inside and outside; where there is a handle, far from it."""
+    centre = env.position(name)
+    angles = np.arange(-180, 180, 15)
+    if kind in HANDLES:
+        x_axis = env.x_axis(name)
+        angles = np.degrees(np.arctan2(x_axis[1], x_axis[0])) + np.array([90, -90])
+    height = max(corners[:, 2].min() + LOWEST, corners[:, 2].max() - RIM_DEPTH)
+    poses = []
+    for angle in np.radians(angles):
+        yaw = (angle - np.pi / 2 + np.pi / 2) % np.pi - np.pi / 2  # the fingers open along the radius
+        out = RIMS[kind] * np.array([np.cos(angle), np.sin(angle), 0.0])
+        poses.append((np.array([*(centre + out)[:2], 0.0]) + height * UP, float(yaw)))
+    return poses
+
+
+def _cost(position: np.ndarray, yaw: float, others: Float64[np.ndarray, "n 8 3"]) -> float:
+    """How bad it is to close there with the hand turned by `yaw`: bumping into something is worst."""
+    seen = _in_hand(others.reshape(-1, 3), position, yaw).reshape(others.shape)
+    low, high = seen.min(axis=1), seen.max(axis=1)
+    bump = 0.0
+    for width, length, above in BOXES:
+        across = np.minimum(width, high[:, 0]) - np.maximum(-width, low[:, 0])
+        along = np.minimum(length, high[:, 1]) - np.maximum(-length, low[:, 1])
+        bump += np.max(np.minimum.reduce([across, along, high[:, 2] - above]), initial=0.0)
+    return 10 * bump + 0.01 * abs(yaw)
+
+
+def _in_hand(points: np.ndarray, position: np.ndarray, yaw: float) -> np.ndarray:
+    """Points seen from the hand: across, along the opening, up."""
+    return np.asarray(Rotation.from_euler("z", -yaw).apply(points - position))
