@@ -108,7 +108,8 @@ def read_losses(folder: Path, study: Study) -> pd.DataFrame:
         for seed in study.seeds:
             for task in range(study.n_tasks):
                 path = folder / method / f"seed{seed}" / f"task{task}" / "losses.csv"
-                frames.append(pd.read_csv(path).assign(method=method, seed=seed, task=task))
+                rows = pd.read_csv(path).assign(method=method, seed=seed, task=task)
+                frames += [] if rows.empty else [rows]  # nothing was trained
     return pd.concat(frames, ignore_index=True)
 
 

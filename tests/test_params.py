@@ -27,7 +27,7 @@ def test_json_and_yaml_give_the_same_section(sections):
     ("section", "key", "value", "message"),
     [
         ("study", "suites", ["nope"], "unknown suite 'nope'; have ['blocks_goal'"),
-        ("study", "methods", ["nope"], "unknown method 'nope'; have ['sequential'"),
+        ("study", "methods", ["nope"], "unknown method 'nope'; have ['er', 'ewc'"),
         ("study", "n_tasks", 11, "expected study.n_tasks <= 10"),
         ("study", "seeds", [], "study.seeds"),
         ("learn", "lrr", 0.1, "unknown key 'learn.lrr'; have ['batch_size'"),
@@ -44,7 +44,9 @@ def test_json_and_yaml_give_the_same_section(sections):
         ("policy", "n_heads", 5, "embed_dim divisible by n_heads"),
         ("policy", "replan_every", 11, "replan_every <= chunk_len"),
         ("evaluate", "protocol", "nope", "unknown protocol 'nope'; have ['blocks', 'libero']"),
-        ("methods", "mine", {"learner": "ewc"}, "unknown learner 'ewc' of 'methods.mine'; have"),
+        ("methods", "mine", {"learner": "nope"}, "unknown learner 'nope' of 'methods.mine'; have"),
+        ("methods", "ewc", {"learner": "ewc", "e_lambda": 1.0, "gamma": 2.0}, "methods.ewc.gamma: expected less than"),
+        ("methods", "packnet", {"learner": "packnet", "prune": 0.5}, "unknown key 'methods.packnet.prune'"),
         ("methods", "mine", {}, "unknown learner None of 'methods.mine'"),
     ],
 )
