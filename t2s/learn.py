@@ -24,6 +24,7 @@ from tqdm import tqdm
 from t2s import lifelong, params
 from t2s.data import demonstrations, embeddings
 from t2s.data.files import atomic, write_json
+from t2s.lifelong.averages import Averages
 from t2s.lifelong.checkpoint import read
 from t2s.lifelong.learner import Learner, Windows
 
@@ -114,6 +115,7 @@ def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: in
     pool = learner.pool(n_windows)
     steps_per_epoch = -(-len(pool) // learn.batch_size)
     learner.optimise(learner.trainable, learn.n_epochs * steps_per_epoch)
+    averages = Averages(learner.trainable, learn.ema_decay)
     learner.checkpoint().write(out / "epoch0.safetensors")
     rows: list[dict[str, Any]] = []
     step = 0
@@ -123,12 +125,14 @@ def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: in
         for index in batches(len(pool), learn.batch_size, generator):
             chosen = torch.cat([pool[index], learner.replay(n_windows, generator)])
             epoch_rows.append(learner.observe(windows(chosen)))
+            averages.update()
             step += 1
         means = {k: float(np.mean([row[k] for row in epoch_rows])) for k in epoch_rows[0]}
         rows.append({"epoch": epoch, "step": step} | means)
         progress.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
         if epoch in learn.eval_epochs:
-            learner.checkpoint().write(out / f"epoch{epoch}.safetensors")
+            with averages.applied():
+                learner.checkpoint().write(out / f"epoch{epoch}.safetensors")
     return rows
 
 

@@ -94,6 +94,7 @@ class Learn(Section):
     warmup_steps: NonNegativeInt
     weight_decay: NonNegativeFloat
     clip_norm: PositiveFloat
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
     shift_px: NonNegativeInt
     brightness: Fraction
     n_threads: PositiveInt

@@ -95,8 +95,10 @@ class PackNet(Sequential):
     def checkpoint(self) -> Checkpoint:
         kept = super().checkpoint()
         owners = {f"{OWNER}/{name}": owner for name, owner in self.owner.items()}
+        # An average over steps before pruning would leave what is freed not quite zero.
+        packed = {name: torch.where(owner > 0, kept.tensors[name], 0.0) for name, owner in self.owner.items()}
         header = {"task": self.task, "finished": self.pruned}
-        return Checkpoint(kept.tensors | owners | {TASK_EMB: self.task_emb}, header)
+        return Checkpoint(kept.tensors | packed | owners | {TASK_EMB: self.task_emb}, header)
 
     def counts(self) -> dict[str, Any]:
         """New are the parameters that the task owns once pruned; with the first task biases and norms as well."""

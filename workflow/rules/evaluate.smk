@@ -38,6 +38,7 @@ rule evaluate_kept:
         policies=lambda w: upto(
             f"{runs(w)}/task{{task}}/policy.safetensors", int(w.stage) + 1
         ),
+        chosen=lambda w: f"{runs(w)}/task{w.task}/chosen.json",
         previous=lambda w: before(w),
     output:
         f"results/episodes/{CHAIN}/stage{{stage}}_task{{task}}.jsonl",
