@@ -32,6 +32,7 @@ from t2s.params import Figures, Study
 
 WIDTH: Final = 7.2  # [in] README's and a page's full width
 N_COLUMNS: Final = 5
+N_NAMES: Final = 5  # of methods in a row of a legend
 MARKERS: Final = "osD^vPX*"
 METADATA: Final = {  # no dates: the same numbers give the same bytes
     "png": {"Software": None},
@@ -233,7 +234,7 @@ def scores(drawing: Drawing) -> Figure:
     lowest = min(drawing.summary[method][name]["low"] for method in methods for name in shown)
     ax.set_ylim(lowest - 0.1 if lowest < 0 else 0, 1.12)
     ax.set_yticks([tick / 5 for tick in range(-5, 6) if tick >= 0 or tick / 5 >= lowest])
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(methods))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(methods), N_NAMES))
     return figure
 
 
@@ -382,7 +383,7 @@ def _label(figure: Figure, drawing: Drawing, axes: list[Axes], x: str, y: str) -
         if i % n_columns and y == "success":
             ax.tick_params(labelleft=False)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(drawing.study.methods))
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), N_NAMES))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ SECTIONS = params.read(str(ROOT / "params.yaml"))
 INSTRUCTION = "push the red cube"
 
 
-def demos(lengths=(5, 3), size=32):
+def demos(lengths=(5, 3), instruction=INSTRUCTION, size=32):
     rng = np.random.default_rng(0)
     n = sum(lengths)
     return demonstrations.Demonstrations(
@@ -26,7 +26,7 @@ def demos(lengths=(5, 3), size=32):
         gripper_states=rng.normal(size=(n, 2)).astype(np.float32),
         actions=rng.uniform(-1, 1, (n, 7)).astype(np.float32),
         starts=np.cumsum([0, *lengths]),
-        instruction=INSTRUCTION,
+        instruction=instruction,
         source="scripted",
     )
 

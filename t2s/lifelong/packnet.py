@@ -130,7 +130,7 @@ def smallest_share(
     weight: Float[Tensor, "*shape"], mine: Bool[Tensor, "*shape"], share: float
 ) -> Bool[Tensor, "*shape"]:
     """Where the smallest `share` of the weights of one task is, by magnitude."""
-    n = round(share * int(mine.sum()))
-    if n == 0:
-        return torch.zeros_like(mine)
-    return mine & (weight.abs() <= weight[mine].abs().kthvalue(n).values)
+    magnitude = torch.where(mine, weight.abs(), torch.inf).flatten()
+    found = torch.zeros_like(mine).flatten()
+    found[magnitude.argsort(stable=True)[: round(share * int(mine.sum()))]] = True
+    return found.view_as(mine)
