@@ -33,7 +33,7 @@ from t2s.params import Figures, Study
 WIDTH: Final = 7.2  # [in] README's and a page's full width
 N_COLUMNS: Final = 5
 N_NAMES: Final = 5  # of methods in a row of a legend
-MARKERS: Final = "osD^vPX*"
+MARKERS: Final = "osD^vPX*<>ph8"  # more than a palette has colours: pairs of both repeat later
 METADATA: Final = {  # no dates: the same numbers give the same bytes
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},

@@ -53,7 +53,7 @@ METHODS: Final = {
     "packnet": "packnet: told the task in its source; here, as for t2s, tail and single_task, the nearest known"
     " instruction names it. Trainable parameters are those that a task owns after pruning; its learning curve has"
     " policies before pruning, which are never kept.",
-    "single_task": "single_task: a network for every task; the shares are those of linear growth.",
+    "single_task": "single_task: a network for every task; trainable parameters as a share of all these networks.",
     "multitask": "multitask: not lifelong; learns all tasks so far anew at every stage, with k times the steps at the"
     " k-th, from all their demonstrations.",
 }
