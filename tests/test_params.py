@@ -109,3 +109,19 @@ def test_method_gives_the_values_of_its_name(sections):
     assert params.method(json.dumps(sections), "sequential").learner == "sequential"
     with pytest.raises(ValueError, match="unknown method 'nope'"):
         params.method(json.dumps(sections), "nope")
+
+
+@pytest.mark.parametrize(
+    ("ablation", "changed"),
+    [
+        ("no_reuse", {"reuse"}),
+        ("reuse_all", {"reuse"}),
+        ("random_reuse", {"reuse"}),
+        ("fixed_growth", {"new_tokens_min"}),
+        ("no_growth", {"new_tokens_min", "new_tokens_max"}),
+    ],
+)
+def test_an_ablation_is_t2s_but_for_its_own_values(sections, ablation, changed):
+    whole, values = sections["methods"]["t2s"], sections["methods"][ablation]
+    assert {key for key in whole if whole[key] != values[key]} == changed
+    assert ablation != "fixed_growth" or values["new_tokens_min"] == whole["new_tokens_max"]

@@ -98,7 +98,7 @@ class Learner(ABC):
         """A fresh AdamW over `trainable` alone (weight decay moves even what has no gradient), warm-up and cosine."""
         learn = self.settings.learn
         self.trainable = list(trainable)
-        self.optimizer = torch.optim.AdamW(self.trainable, lr=self.lr, weight_decay=learn.weight_decay)
+        self.optimizer = torch.optim.AdamW(self.trainable, lr=self.lr, weight_decay=learn.weight_decay, fused=True)
         floor = learn.lr_min / learn.lr
 
         def scale(step: int) -> float:

@@ -23,9 +23,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from t2s import params
-from t2s.lifelong.actor import Actor
 from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, known_embeddings
-from t2s.lifelong.learner import Settings, Windows
+from t2s.lifelong.learner import Windows
 from t2s.lifelong.sequential import Sequential
 from t2s.model.scaling import nearest
 
@@ -109,21 +108,14 @@ class PackNet(Sequential):
         return counts | {"n_parameters_new": n}
 
     @classmethod
-    def actor(
-        cls,
-        settings: Settings,
-        checkpoints: Sequence[Checkpoint],
-        task_emb: np.ndarray,
-        sample: bool,
-        device: torch.device,
-    ) -> Actor:
+    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
         task = nearest(task_emb, known_embeddings(checkpoints))
         latest = checkpoints[-1]
         tensors = dict(latest.tensors)
         for name, owner in latest.part(OWNER).items():
             acts = (owner > 0) & (owner <= task + 1)
             tensors[name] = torch.where(acts, tensors[name], 0.0)  # a product would leave zeros of either sign
-        return super().actor(settings, [Checkpoint(tensors, latest.header)], task_emb, sample, device)
+        return Checkpoint(tensors, latest.header)
 
 
 def smallest_share(

@@ -49,6 +49,11 @@ class Sequential(Learner):
         }
 
     @classmethod
+    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
+        """The network that acts on an instruction's embedding (d,), after the tasks that left these checkpoints."""
+        return checkpoints[-1]
+
+    @classmethod
     def actor(
         cls,
         settings: Settings,
@@ -58,7 +63,7 @@ class Sequential(Learner):
         device: torch.device,
     ) -> Actor:
         network = PolicyNetwork(settings.policy, len(task_emb), Plain())
-        load(network, checkpoints[-1])
+        load(network, cls.acting(checkpoints, task_emb))
         facts = {"task_emb": task_emb.tolist(), "sample": sample}
         name = fingerprint(network.state_dict(), facts)
         return Actor(network.to(device), task_emb, settings.policy, sample, name)

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from t2s.lifelong.actor import Actor
 from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, known_embeddings, n_parameters
-from t2s.lifelong.learner import Settings
 from t2s.lifelong.sequential import Sequential
 from t2s.model.scaling import nearest
 
@@ -35,13 +33,5 @@ class SingleTask(Sequential):
         return counts | {"n_parameters_total": self.n_before + counts["n_parameters_new"], "active": []}
 
     @classmethod
-    def actor(
-        cls,
-        settings: Settings,
-        checkpoints: Sequence[Checkpoint],
-        task_emb: np.ndarray,
-        sample: bool,
-        device: torch.device,
-    ) -> Actor:
-        task = nearest(task_emb, known_embeddings(checkpoints))
-        return super().actor(settings, [checkpoints[task]], task_emb, sample, device)
+    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
+        return checkpoints[nearest(task_emb, known_embeddings(checkpoints))]

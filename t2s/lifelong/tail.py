@@ -22,9 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from t2s import params
-from t2s.lifelong.actor import Actor
 from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, known_embeddings, n_parameters
-from t2s.lifelong.learner import Settings
 from t2s.lifelong.sequential import Sequential, weights
 from t2s.model.scaling import nearest
 
@@ -87,18 +85,10 @@ class TAIL(Sequential):
         return super().counts() | parameters | {"active": [0] if self.task else []}
 
     @classmethod
-    def actor(
-        cls,
-        settings: Settings,
-        checkpoints: Sequence[Checkpoint],
-        task_emb: np.ndarray,
-        sample: bool,
-        device: torch.device,
-    ) -> Actor:
+    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
         task = nearest(task_emb, known_embeddings(checkpoints))
         tensors = weights(checkpoints[0])
         down, up = checkpoints[task].part(DOWN), checkpoints[task].part(UP)
         for name in down:
             tensors[f"{name}.weight"] = adapted(tensors[f"{name}.weight"], down[name], up[name])
-        merged = Checkpoint(tensors, checkpoints[task].header)
-        return super().actor(settings, [merged], task_emb, sample, device)
+        return Checkpoint(tensors, checkpoints[task].header)
