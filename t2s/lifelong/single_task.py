@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, known_embeddings, n_parameters
 from t2s.lifelong.sequential import Sequential
