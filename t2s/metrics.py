@@ -187,11 +187,10 @@ def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def with_chosen_epoch(learned: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
-    """`learned` with the epoch whose policy was kept of each task: the curve's earliest best."""
+    """`learned` with the epoch whose policy was kept of each task."""
     by = ["suite", "method", "seed", "task"]
-    curves = episodes[episodes.kind == "curve"]
-    rates = curves.groupby([*by, "epoch"]).success.mean()
-    chosen = rates.groupby(by).idxmax().str[-1].rename("chosen_epoch").reset_index()
+    kept = episodes[(episodes.kind == "kept") & (episodes.stage == episodes.task)]
+    chosen = kept.groupby(by).epoch.first().rename("chosen_epoch").reset_index()
     return learned.merge(chosen, on=by, how="left", validate="one_to_one")
 
 

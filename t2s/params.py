@@ -173,10 +173,52 @@ class Sequential(Section):
     learner: Literal["sequential"]
 
 
-LEARNERS: dict[str, type[Section]] = {"t2s": T2S, "sequential": Sequential}
+class ER(Section):
+    learner: Literal["er"]
+    n_memories: PositiveInt
+    n_replayed: PositiveInt
+
+
+class EWC(Section):
+    learner: Literal["ewc"]
+    e_lambda: NonNegativeFloat
+    gamma: Fraction
+
+
+class PackNet(Section):
+    learner: Literal["packnet"]
+    prune_perc: Annotated[float, Field(gt=0.0, lt=1.0)]
+    post_prune_share: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class TAIL(Section):
+    learner: Literal["tail"]
+    rank: PositiveInt
+    new_lr: PositiveFloat
+
+
+class SingleTask(Section):
+    learner: Literal["single_task"]
+
+
+class Multitask(Section):
+    learner: Literal["multitask"]
+
+
+LEARNERS: dict[str, type[Section]] = {
+    "t2s": T2S,
+    "sequential": Sequential,
+    "er": ER,
+    "ewc": EWC,
+    "packnet": PackNet,
+    "tail": TAIL,
+    "single_task": SingleTask,
+    "multitask": Multitask,
+}
 """Model of the values of every learner, by the name that `methods.<name>.learner` gives."""
 
-Method = Annotated[T2S | Sequential, Field(discriminator="learner")]
+AnyMethod = T2S | Sequential | ER | EWC | PackNet | TAIL | SingleTask | Multitask
+Method = Annotated[AnyMethod, Field(discriminator="learner")]
 
 
 class Methods(pydantic.RootModel[dict[str, Method]]):
@@ -305,7 +347,7 @@ def check(sections: dict[str, Any]) -> Params:
     return _validate(Params, sections, prefix="")
 
 
-def method(source: str, name: str) -> T2S | Sequential:
+def method(source: str, name: str) -> AnyMethod:
     """The values of method `name` in the section `methods` of `source`."""
     methods = _validate(Methods, read(source).get("methods", {}), prefix="methods").root
     if name not in methods:

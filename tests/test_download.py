@@ -23,7 +23,6 @@ import pytest
 import synthetic
 
 from t2s import download, params
-from t2s.data import assets
 from t2s.data import demonstrations, files, hub, suites
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -61,7 +60,7 @@ def server(hdf5s: dict[str, bytes]) -> Iterator[hub_server.Hub]:
 
 @pytest.fixture
 def assets(big: bytes) -> Iterator[hub_server.Hub]:
-    content = {f"{folder}/a.xml": f"<mujoco model='{folder}'/>".encode() for folder in assets.FOLDERS}
+    content = {f"{folder}/a.xml": f"<mujoco model='{folder}'/>".encode() for folder in download.assets.FOLDERS}
     with hub_server.serving(hub_server.Hub(download.ASSETS, COMMIT, content | {BIG: big})) as served:
         yield served
 

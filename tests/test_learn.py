@@ -17,7 +17,7 @@ SECTIONS = params.read(str(ROOT / "params.yaml"))
 INSTRUCTION = "push the red cube"
 
 
-def demos(lengths=(5, 3), size=32):
+def demos(lengths=(5, 3), instruction=INSTRUCTION, size=32):
     rng = np.random.default_rng(0)
     n = sum(lengths)
     return demonstrations.Demonstrations(
@@ -27,7 +27,7 @@ def demos(lengths=(5, 3), size=32):
         gripper_states=rng.normal(size=(n, 2)).astype(np.float32),
         actions=rng.uniform(-1, 1, (n, 7)).astype(np.float32),
         starts=np.cumsum([0, *lengths]),
-        instruction=INSTRUCTION,
+        instruction=instruction,
         source="scripted",
     )
 
@@ -36,9 +36,24 @@ def settings(**learn_values):
     return params.Learn(**(SECTIONS["learn"] | {"device": "cpu"} | learn_values))
 
 
+def dataset(*of_tasks):
+    task_embs = [np.full(8, task, np.float32) for task in range(len(of_tasks))]
+    return learn.Dataset(of_tasks, task_embs, 2, torch.device("cpu"))
+
+
+def test_tasks_follow_one_another_each_with_its_instruction():
+    one, two = demos((5, 3)), demos((4,))
+    joined = dataset(one, two)
+    assert joined.n_windows == [8, 4]
+    windows = joined.windows(torch.tensor([7, 8, 11]))
+    assert windows.valid.tolist() == [[True, False], [True, True], [True, False]]
+    assert torch.equal(windows.actions[:, 0], torch.from_numpy(np.stack([one.actions[7], *two.actions[[0, 3]]])))
+    assert windows.task_emb[:, 0].tolist() == [0.0, 1.0, 1.0]
+
+
 def test_a_window_never_crosses_into_the_next_demonstration():
     data = demos()
-    windows = learn.Dataset(data, 4, torch.device("cpu")).windows(torch.tensor([0, 3, 5]))
+    windows = learn.Dataset([data], [np.ones(8, np.float32)], 4, torch.device("cpu")).windows(torch.tensor([0, 3, 5]))
     assert windows.valid.tolist() == [[True] * 4, [True, True, False, False], [True, True, True, False]]
     assert torch.equal(windows.actions[1], torch.from_numpy(data.actions[[3, 4, 4, 4]]))
     assert torch.equal(windows.observations["agentview_rgb"], torch.from_numpy(data.agentview_rgb[[0, 3, 5]]))
@@ -50,13 +65,13 @@ def test_an_epoch_draws_every_window_once():
 
 
 def test_no_augmentation_leaves_images_as_they_are():
-    windows = learn.Dataset(demos(), 2, torch.device("cpu")).windows(torch.arange(4))
+    windows = dataset(demos()).windows(torch.arange(4))
     same = learn.augment(windows, settings(shift_px=0, brightness=0.0), torch.Generator())
     assert torch.equal(same.observations["agentview_rgb"], windows.observations["agentview_rgb"])
 
 
 def test_augmentation_moves_whole_images_within_the_limit():
-    windows = learn.Dataset(demos(), 2, torch.device("cpu")).windows(torch.arange(8))
+    windows = dataset(demos()).windows(torch.arange(8))
     before = windows.observations["agentview_rgb"]
     moved = learn.augment(windows, settings(shift_px=2, brightness=0.0), torch.Generator().manual_seed(1))
     after = moved.observations["agentview_rgb"]

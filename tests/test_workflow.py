@@ -297,6 +297,18 @@ def test_editing_one_learner_relearns_its_methods_alone(finished: Path, edited: 
 
 @pytest.mark.slow
 @pytest.mark.sim
+def test_adding_a_method_relearns_no_other(finished: Path, edited: Callable[..., None]) -> None:
+    shutil.copy2(finished / "t2s/lifelong/sequential.py", finished / "t2s/lifelong/mine.py")
+    edited("t2s/lifelong/methods.py", "from t2s.lifelong import mine\n\nLEARNERS['mine'] = mine.Sequential\n")
+    edited("t2s/params.py", "LEARNERS['mine'] = Sequential\n")
+    assert planned(finished) == {}
+    jobs = planned(finished, "--config", "study={methods: [t2s, sequential, er]}")
+    assert jobs["learn"] == 2  # of er alone
+    assert "demos" not in jobs
+
+
+@pytest.mark.slow
+@pytest.mark.sim
 def test_the_demonstrations_stand_behind_their_manifests(finished: Path, edited: Callable[..., None]) -> None:
     (finished / "results/demos/blocks_object/task0_demo.hdf5").touch()
     assert planned(finished) == {}

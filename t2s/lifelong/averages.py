@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Averages:
-    """Exponential moving averages of `parameters` (Polyak averaging; decay as in TensorFlow's: min(decay, (1+t)/(10+t)))."""
+    """Exponential moving averages of `parameters`; after step t the decay is min(decay, (1 + t) / (10 + t))."""
 
     def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
         """`decay` in [0, 1); 0: the last step's weights."""

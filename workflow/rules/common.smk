@@ -85,10 +85,10 @@ def workers(threads):
 def code(command, method=None):
     """The files of t2s that a command imports, its own included, as Snakemake tracks none.
 
-    Of the learners only the one of `method`, with what it imports. Without t2s/params.py: it only
-    checks values, and those are in `params:` of every rule.
+    Of the learners only the one of `method`, with what it imports, and not the list of them. Without
+    t2s/params.py: it only checks values, and those are in `params:` of every rule.
     """
-    learners = {f"t2s.lifelong.{name}" for name in t2s.params.LEARNERS}
+    learners = {f"t2s.lifelong.{name}" for name in ["methods", *t2s.params.LEARNERS]}
     found = closure(f"t2s.{command}", set(), learners)
     if method is not None:
         learner = config["methods"][method]["learner"]
