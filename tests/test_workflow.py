@@ -17,7 +17,6 @@ import synthetic
 import yaml
 from PIL import Image
 
-
 REPOSITORY = Path(__file__).parents[1]
 TINY: dict[str, Any] = {
     "study": {"suites": ["blocks_object"], "n_tasks": 2, "methods": ["t2s", "sequential"]},

@@ -38,7 +38,8 @@ def check(chosen: Path) -> Path:
     if missing:
         raise ValueError(
             f"no LIBERO scene assets in '{chosen}' (expected a folder '{missing[0]}'); run `python -m t2s.download"
-            " assets`, or name their folder by assets.path in params.yaml or $T2S_LIBERO_ASSETS; the suites blocks_* need none"
+            " assets`, or name their folder by assets.path in params.yaml or"
+            " $T2S_LIBERO_ASSETS; the suites blocks_* need none"
         )
     return chosen.resolve()
 
