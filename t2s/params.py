@@ -206,6 +206,14 @@ class Evaluate(Section):
         return self.protocols[self.protocol]
 
 
+class Engine(Section):
+    """Changes no record, so no rule depends on it."""
+
+    retries: NonNegativeInt
+    hang_s: Annotated[float, Field(ge=2.0)]
+    recycle_after: PositiveInt
+
+
 class Metrics(Section):
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)]
     n_bootstrap: PositiveInt
@@ -234,6 +242,7 @@ class Params(Section):
     learn: Learn
     methods: Methods
     evaluate: Evaluate
+    engine: Engine
     metrics: Metrics
     film: Film
     figures: Figures

@@ -63,10 +63,25 @@ class HashPolicy:
 
 @dataclass(frozen=True)
 class MakePolicy:
-    """Policies by key: 'raise' and 'die' do so at their first action."""
+    """Policies by key: 'raise', 'die' and 'hang' do so at their first action, 'dawdle' takes 0.25 s for each."""
 
     def __call__(self, key: str) -> HashPolicy:
-        return {"raise": Raises, "die": Dies}.get(key, HashPolicy)()
+        return {"raise": Raises, "die": Dies, "hang": Hangs, "dawdle": Dawdles}.get(key, HashPolicy)()
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Policy 'bad' is what `keys` says, one try after another; the files of the folder count the tries."""
+
+    folder: Path
+    keys: tuple[str, ...]
+
+    def __call__(self, key: str) -> HashPolicy:
+        if key != "bad":
+            return HashPolicy()
+        n_tries = len(list(self.folder.iterdir()))
+        (self.folder / str(n_tries)).touch()
+        return MakePolicy()(self.keys[n_tries])
 
 
 class Raises(HashPolicy):
@@ -78,6 +93,29 @@ class Dies(HashPolicy):
     def act(self, observation: Observation) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")
+
+
+class Hangs(HashPolicy):
+    def act(self, observation: Observation) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        raise AssertionError("unreachable")
+
+
+class Dawdles(HashPolicy):
+    def act(self, observation: Observation) -> np.ndarray:
+        time.sleep(0.25)
+        return super().act(observation)
+
+
+@dataclass(frozen=True)
+class MakeCountedEnv:
+    """A random walk that leaves a file for every one that is made."""
+
+    folder: Path
+
+    def __call__(self) -> WalkEnv:
+        (self.folder / str(os.getpid())).touch(exist_ok=False)
+        return WalkEnv()
 
 
 def fail_to_make() -> WalkEnv:

@@ -47,6 +47,8 @@ def test_json_and_yaml_give_the_same_section(sections):
         ("methods", "mine", {"learner": "nope"}, "unknown learner 'nope' of 'methods.mine'; have"),
         ("methods", "ewc", {"learner": "ewc", "e_lambda": 1.0, "gamma": 2.0}, "methods.ewc.gamma: expected less than"),
         ("methods", "packnet", {"learner": "packnet", "prune": 0.5}, "unknown key 'methods.packnet.prune'"),
+        ("engine", "retries", -1, "engine.retries: expected greater than or equal to 0, got -1"),
+        ("engine", "hang_s", 0.5, "engine.hang_s: expected greater than or equal to 2, got 0.5"),
         ("methods", "mine", {}, "unknown learner None of 'methods.mine'"),
     ],
 )

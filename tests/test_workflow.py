@@ -188,6 +188,15 @@ def test_a_rule_sees_only_its_sections(fresh: Path) -> None:
     assert list(shown(fresh, "evaluate")["evaluate"]["protocols"]) == ["blocks"]
 
 
+def test_what_changes_no_record_is_on_the_command_line_alone(fresh: Path) -> None:
+    done = run(fresh, "snakemake", "--dry-run", "--printshellcmds", "--cores", "1", "--config", "engine={retries: 7}")
+    lines = [line for line in done.stdout.splitlines() if "-m t2s.evaluate" in line]
+    given = [re.search(r"--engine '(.*?)'", line).group(1) for line in lines]  # type: ignore[union-attr]
+    assert {json.loads(sections)["engine"]["retries"] for sections in given} == {7}
+    assert len(given) == CHAIN["evaluate_curve"] + CHAIN["evaluate_kept"]
+    assert "engine" not in shown(fresh, "evaluate")
+
+
 def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:
     given = synthetic.params()["study"]
     study = fresh / "studies" / "finished"
@@ -225,6 +234,12 @@ def test_editing_the_figures_redraws_and_relearns_nothing(finished: Path, edited
     assert planned(finished, "--config", "figures={dpi: 80}") == redraw
     edited("t2s/figures.py", "# edited\n")
     assert planned(finished) == redraw
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_how_often_a_worker_is_renewed_rolls_nothing_out_again(finished: Path) -> None:
+    assert planned(finished, "--config", "engine={recycle_after: 3, retries: 5}") == {"report": 1, "all": 1}
 
 
 @pytest.mark.slow

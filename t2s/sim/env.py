@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from t2s.sim import gl, quiet
+from t2s.sim import egl, gl, quiet
 
 gl.choose()
 quiet.prepare()
@@ -203,7 +203,8 @@ def _build(problem: Any, bddl_path: Path) -> Any:
         "ignore_done": True,
         "control_freq": CONTROL_FREQ,
     }
-    return _until_placed(lambda: problem(str(bddl_path), **settings), bddl_path)
+    with egl.on_cuda_device():
+        return _until_placed(lambda: problem(str(bddl_path), **settings), bddl_path)
 
 
 def _reset(env: Any) -> None:

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def sections(*names, method=None):
         rules = {protocol: config["evaluate"]["protocols"][protocol]}
         chosen["evaluate"] = config["evaluate"] | {"protocols": rules}
     return json.dumps(chosen, sort_keys=True)
+
+
+def workers(threads):
+    """Options of a rollout that change no record, and so must not make one again.
+
+    A rule's params that depend on its threads do not: Snakemake compares only the others.
+    """
+    return f"--workers {threads} --engine {shlex.quote(sections('engine'))}"
 
 
 def code(command, method=None):
