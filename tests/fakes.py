@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,15 +24,14 @@ class WalkEnv:
         self.rng = np.random.default_rng(0)
         self.x = 0.0
 
-    def reset(self, init_state: np.ndarray, seed: int, settle_steps: int) -> Observation:
+    def reset(self, init_state: np.ndarray, seed: int, settle_steps: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.x = float(init_state[0])
         time.sleep(0.02 * self.rng.random())  # so that workers end in no particular order
-        return self._observe()
 
-    def step(self, action: np.ndarray) -> tuple[Observation, bool]:
+    def advance(self, action: np.ndarray) -> bool:
         self.x += float(action[0]) + self.rng.normal()
-        return self._observe(), self.x > 3.0
+        return self.x > 3.0
 
     def frame(self, size: int) -> np.ndarray:
         return np.full((size, size, 3), int(self.x) % 256, np.uint8)
@@ -39,7 +39,7 @@ class WalkEnv:
     def close(self) -> None:
         pass
 
-    def _observe(self) -> Observation:
+    def observe(self) -> Observation:
         return {"x": np.array([self.x])}
 
 
@@ -55,7 +55,8 @@ class HashPolicy:
         self.rng = np.random.default_rng(seed)
         self.fingerprint = ""
 
-    def act(self, observation: Observation) -> np.ndarray:
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
+        observation = observe()
         seen = b"".join(observation[key].tobytes() for key in sorted(observation))
         self.fingerprint = hashlib.sha256(self.fingerprint.encode() + seen).hexdigest()
         return self.rng.uniform(-1, 1, 7).astype(np.float32)
@@ -85,26 +86,26 @@ class InTurn:
 
 
 class Raises(HashPolicy):
-    def act(self, observation: Observation) -> np.ndarray:
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
         raise ZeroDivisionError("the gripper is on fire")
 
 
 class Dies(HashPolicy):
-    def act(self, observation: Observation) -> np.ndarray:
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")
 
 
 class Hangs(HashPolicy):
-    def act(self, observation: Observation) -> np.ndarray:
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGSTOP)
         raise AssertionError("unreachable")
 
 
 class Dawdles(HashPolicy):
-    def act(self, observation: Observation) -> np.ndarray:
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
         time.sleep(0.25)
-        return super().act(observation)
+        return super().act(observe)
 
 
 @dataclass(frozen=True)

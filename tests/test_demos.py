@@ -63,9 +63,11 @@ def test_rendered_observations_are_those_of_a_rollout():
     env = Env(task.bddl_path, SIZE)
     try:
         init_state = np.load(task.init_states_path)[0]
-        observations, states = [env.reset(init_state, 4, 5)], [env.state()]
+        env.reset(init_state, 4, 5)
+        observations, states = [env.observe()], [env.state()]
         for action in np.random.default_rng(0).uniform(-1, 1, (12, 7)):
-            observations.append(env.step(action)[0])
+            env.advance(action)
+            observations.append(env.observe())
             states.append(env.state())
         demo = Demo(np.stack(states), np.zeros((len(states), 7), dtype=np.float32), 8)
         arrays = demos.render(env, demo)

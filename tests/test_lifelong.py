@@ -70,7 +70,7 @@ def act(method, paths, task, source=source(), sample=False):  # noqa: B008
     policy = lifelong.load_policy(source, method, paths, EMBEDDINGS[task], sample=sample)
     policy.reset(7)
     first = {name: values[0].numpy() for name, values in observations().items()}
-    return policy, np.stack([policy.act(first) for _ in range(5)])
+    return policy, np.stack([policy.act(lambda: first) for _ in range(5)])
 
 
 @pytest.mark.parametrize("reuse", ["language", "all", "none", "random"])

@@ -21,9 +21,11 @@ Observation = dict[str, np.ndarray]
 class Env(Protocol):
     """What a rollout asks of an environment."""
 
-    def reset(self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int) -> Observation: ...
+    def reset(self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int) -> None: ...
 
-    def step(self, action: Float[np.ndarray, "7"]) -> tuple[Observation, bool]: ...
+    def advance(self, action: Float[np.ndarray, "7"]) -> bool: ...
+
+    def observe(self) -> Observation: ...
 
 
 @runtime_checkable
@@ -38,7 +40,7 @@ class Policy(Protocol):
 
     def reset(self, seed: int) -> None: ...
 
-    def act(self, observation: Observation) -> Float32[np.ndarray, "7"]: ...
+    def act(self, observe: Callable[[], Observation]) -> Float32[np.ndarray, "7"]: ...
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,11 @@ def play(
     on_step: Callable[[], None] = lambda: None,
 ) -> tuple[bool, int]:
     """Success, and the steps taken; `on_step` is called at the start and after every step."""
-    observation = env.reset(init_state, seed=seed, settle_steps=settle_steps)
+    env.reset(init_state, seed=seed, settle_steps=settle_steps)
     policy.reset(seed)
     on_step()
     for step in range(1, max_steps + 1):
-        observation, success = env.step(policy.act(observation))
+        success = env.advance(policy.act(env.observe))
         on_step()
         if success:
             return True, step
