@@ -14,6 +14,9 @@ pytestmark = pytest.mark.sim
 SIZE = 128
 SETTLE_STEPS = 5
 ALL_TASKS = [task for suite in params.SUITES if suite.startswith("libero_") for task in suites.tasks(suite)]
+OPEN = pytest.mark.xfail(
+    reason="issue 3 is not finished: a step on LIBERO's scenes is not robosuite's yet, nor the floor 155", strict=True
+)
 SAMPLE = [suites.task("libero_spatial", 4), suites.task("libero_10", 5)]
 
 
@@ -59,6 +62,7 @@ def difference(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.abs(first.astype(int) - second.astype(int)).mean())
 
 
+@OPEN
 def test_an_episode_starts_as_in_liberos_evaluation(soup, liberos_own):
     """reset, set_init_state, five zero actions; the images as they come, not flipped."""
     _, env, states = soup
@@ -75,6 +79,7 @@ def test_an_episode_starts_as_in_liberos_evaluation(soup, liberos_own):
     np.testing.assert_allclose(ours["gripper_states"], theirs["robot0_gripper_qpos"], atol=1e-4)
 
 
+@OPEN
 def test_a_step_moves_the_arm_as_liberos_own_step(soup):
     _, env, states = soup
     env.reset(states[1], 0, 0)
@@ -119,6 +124,7 @@ def test_images_are_upside_down_and_not_mirrored(soup):
     assert further_left[1] > column + 10
 
 
+@OPEN
 def test_the_floor_of_libero_object_is_as_bright_as_mujoco_332_draws_it(soup):
     _, env, states = soup
     env.reset(states[0], 0, SETTLE_STEPS)

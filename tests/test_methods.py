@@ -242,6 +242,7 @@ def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch
     known = {shown(task).instruction: EMBEDDINGS[task] for task in range(3)}
     embeddings.write(tmp_path / "language.safetensors", known, "none")
     monkeypatch.setattr(demonstrations, "read", lambda path, image_size: shown(int(path.name)))
+    monkeypatch.setattr(demonstrations, "source", lambda path: "scripted")
     small = SMALL | {"env": {"image_size": 32}, "methods": {method: SECTIONS["methods"][method]}}
     small["learn"] = small["learn"] | {"n_epochs": 2, "eval_every": 1}
     values = json.dumps(small)

@@ -197,10 +197,9 @@ def test_what_changes_no_record_is_on_the_command_line_alone(fresh: Path) -> Non
     assert "engine" not in shown(fresh, "evaluate")
 
 
-def test_demonstrations_are_downloaded_where_the_source_says_so(params: Path) -> None:
-    change(
-        params, {"study": {"suites": ["libero_object"]}, "demos": {"source": "download"}, "env": {"image_size": 128}}
-    )
+def test_demonstrations_are_downloaded_where_the_source_says_so(params: Path, libero_assets: Path) -> None:
+    libero = {"study": {"suites": ["libero_object"]}, "demos": {"source": "download"}, "env": {"image_size": 128}}
+    change(params, libero | {"assets": {"path": str(libero_assets)}})
     jobs = planned(params.parent)
     assert jobs["download"] == 2
     assert "demos" not in jobs
