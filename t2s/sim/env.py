@@ -164,7 +164,7 @@ class Env:
         Eight of a box, one box after another.
         """
         thing = self._env.get_object(name)
-        is_region = name in self._env.object_sites_dict
+        is_region = self.is_region(name)
         root = self._model.site(name).bodyid.item() if is_region else self._model.body(thing.root_body).id
         solid = np.flatnonzero(self._model.geom_contype | self._model.geom_conaffinity)
         geoms = [geom for geom in solid if self._descends(self._model.geom_bodyid[geom], root)]
@@ -194,12 +194,22 @@ class Env:
     def joint(self, name: str) -> Joint:
         """The joint that opens a region or a fixture, or turns it on."""
         thing = self._env.get_object(name)
-        owner = self._env.get_object(self.parent(name)) if name in self._env.object_sites_dict else thing
+        owner = self._env.get_object(self.parent(name)) if self.is_region(name) else thing
         articulation = owner.object_properties["articulation"]
         sign = np.sign(np.mean(articulation.get("default_turnon_ranges") or articulation["default_open_ranges"]))
         joint = self._model.joint(thing.joints[0])
         value = self._data.qpos[joint.qposadr.item()]
         return Joint(sign * self._data.xaxis[joint.id], self._data.xanchor[joint.id].copy(), float(sign * value))
+
+    def uphill(self, region: str) -> Float64[np.ndarray, "3"]:
+        """The direction in which LIBERO's predicate takes a region to be up; of a tilted one, along its slope."""
+        if not self.is_region(region):
+            return np.array([0.0, 0.0, 1.0])
+        return np.array(self._data.site(region).xmat.reshape(3, 3)[2])
+
+    def is_region(self, name: str) -> bool:
+        """Whether `name` is a place rather than a thing."""
+        return name in self._env.object_sites_dict
 
     def is_drawer(self, name: str) -> bool:
         """Whether a region opens."""
