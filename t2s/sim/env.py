@@ -153,6 +153,10 @@ class Env:
         goal: list[list[str]] = self._env.parsed_problem["goal_state"]
         return goal
 
+    def holds(self, predicate: str, *names: str) -> bool:
+        """Whether one predicate of the goal is true now."""
+        return bool(self._env._eval_predicate([predicate, *names]))
+
     def position(self, name: str) -> Float64[np.ndarray, "3"]:
         """Position [m] of an object, a fixture or a region by its name in the BDDL file."""
         state = self._env.object_states_dict[name].get_geom_state()
@@ -215,10 +219,9 @@ class Env:
         """Whether a region opens."""
         return bool(self._env.get_object(name).joints)
 
-    def x_axis(self, name: str) -> Float64[np.ndarray, "3"]:
-        """Direction of an object's x axis."""
-        body = self._data.body(self._env.get_object(name).root_body)
-        return np.array(body.xmat.reshape(3, 3)[:, 0])
+    def attitude(self, name: str) -> Float64[np.ndarray, "3 3"]:
+        """Rotation matrix of an object."""
+        return np.array(self._data.body(self._env.get_object(name).root_body).xmat.reshape(3, 3))
 
     def parent(self, region: str) -> str:
         """The object or fixture a region belongs to."""

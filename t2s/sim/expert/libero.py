@@ -14,9 +14,11 @@ from t2s.sim.expert.grasps import Grasp
 from t2s.sim.expert.waypoint import CLOSE, OPEN, UP, Waypoint, jitter, turned
 
 MAX_STEPS = 600  # LIBERO's
+TRIES = 2  # of a skill whose goal does not hold when it ends
 GRASP_STEPS = 14  # in which the fingers close wholly
 ABOVE = 0.08  # [m] over a grasp before going down
 CLEAR = 0.06  # [m] between what is carried and what it passes over
+LIFT = 0.09  # [m] of a plate, which hangs from its rim
 RELEASE = 0.01  # [m] an object falls when it is put on something
 OPENED = 0.10  # [m] of a drawer that something fits into
 PULL = 0.16  # [m] the handle moves; the drawer counts as open at 0.14
@@ -29,7 +31,7 @@ Skill = Callable[..., Iterator[Waypoint]]
 
 
 def plan(env: Env, generator: np.random.Generator) -> Iterator[Waypoint]:
-    """Waypoints for the goals of the task, those that close something last.
+    """Waypoints for the goals of the task, those that close something last, each tried again where it failed.
 
     Raises: ValueError for a goal no skill is known for.
     """
@@ -37,7 +39,10 @@ def plan(env: Env, generator: np.random.Generator) -> Iterator[Waypoint]:
     for predicate, *names in sorted(env.goal, key=lambda goal: goal[0] == "close"):
         if predicate not in skills:
             raise ValueError(f"no skill for '{predicate}'; have {sorted(skills)}")
-        yield from skills[predicate](env, *names, generator)
+        for _ in range(TRIES):
+            yield from skills[predicate](env, *names, generator)
+            if env.holds(predicate, *names):
+                break
 
 
 def _put_in(env: Env, name: str, region: str, generator: np.random.Generator) -> Iterator[Waypoint]:
@@ -150,14 +155,14 @@ def _turn_on(env: Env, name: str, generator: np.random.Generator) -> Iterator[Wa
 
 
 def _slide(env: Env, name: str, place: str, generator: np.random.Generator) -> Iterator[Waypoint]:
-    """Take the object by its rim and move it low over the table, its other side dragging."""
+    """Take the object by its rim and bring it to its place, over what lies between."""
     grasp = grasps.find(env, name)
     yield from _pick(env, grasp, generator)
-    yield Waypoint(env.grip_pose()[0] + 0.03 * UP, CLOSE, 0.01, attitude=grasp.attitude)
+    yield Waypoint(env.grip_pose()[0] + LIFT * UP, CLOSE, 0.01, attitude=grasp.attitude)
     for _ in range(3):  # it turns in the grasp: aim anew
         goal = _over(env, name, env.position(place))
-        yield Waypoint(goal, CLOSE, 0.015, speed=0.4, attitude=grasp.attitude, patience=40)
-    down = goal - 0.03 * UP
+        yield Waypoint(goal, CLOSE, 0.015, speed=0.7, attitude=grasp.attitude, patience=40)
+    down = goal - LIFT * UP
     yield Waypoint(down, CLOSE, 0.01, attitude=grasp.attitude, patience=15)
     yield from _let_go(down, grasp)
 
