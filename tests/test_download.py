@@ -24,6 +24,7 @@ import synthetic
 
 from t2s import download, params
 from t2s.data import demonstrations, files, hub, suites
+from t2s.data.assets import FOLDERS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SUITE = "blocks_object"
@@ -60,7 +61,7 @@ def server(hdf5s: dict[str, bytes]) -> Iterator[hub_server.Hub]:
 
 @pytest.fixture
 def assets(big: bytes) -> Iterator[hub_server.Hub]:
-    content = {f"{folder}/a.xml": f"<mujoco model='{folder}'/>".encode() for folder in download.assets.FOLDERS}
+    content = {f"{folder}/a.xml": f"<mujoco model='{folder}'/>".encode() for folder in FOLDERS}
     with hub_server.serving(hub_server.Hub(download.ASSETS, COMMIT, content | {BIG: big})) as served:
         yield served
 

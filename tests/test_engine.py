@@ -170,7 +170,7 @@ def test_the_memory_of_a_worker_is_flat_over_500_episodes(tmp_path: Path) -> Non
     t2s, task = chain.make(tmp_path, "t2s"), suites.task(chain.SUITE, 0)
     task_emb = evaluate._embedding(t2s.language, task.instruction)
     setting = Setting(
-        evaluate.MakeEnv(task.bddl_path, 64),
+        evaluate.MakeEnv(task.bddl_path, 64, None),
         evaluate.MakePolicy(json.dumps(chain.sections("t2s")), "t2s", {"kept": t2s.kept(1)}, task_emb, True),
         np.load(task.init_states_path),
         max_steps=5,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from t2s.data import files, init_states, suites
 
@@ -42,7 +43,7 @@ def test_a_pickle_that_is_not_liberos_stays_unread(task, tmp_path, capsys):
 
 def test_even_a_known_pickle_runs_no_code(task, tmp_path, capsys):
     path = tmp_path / "x.pruned_init"
-    path.write_bytes(pickle.dumps(Evil(), protocol=2))
+    torch.save(Evil(), path)
     with pytest.raises(pickle.UnpicklingError):
         init_states.read(replace(task, init_states_path=path, init_states_sha256=files.sha256(path)))
     assert capsys.readouterr().out == ""

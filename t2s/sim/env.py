@@ -147,6 +147,10 @@ class Env:
         goal: list[list[str]] = self._env.parsed_problem["goal_state"]
         return goal
 
+    def holds(self, predicate: str, *names: str) -> bool:
+        """Whether one predicate of the goal is true now."""
+        return bool(self._env._eval_predicate([predicate, *names]))
+
     def position(self, name: str) -> Float64[np.ndarray, "3"]:
         """Position [m] of an object, a fixture or a region by its name in the BDDL file."""
         state = self._env.object_states_dict[name].get_geom_state()
@@ -158,11 +162,11 @@ class Env:
         Eight of a box, one box after another.
         """
         thing = self._env.get_object(name)
-        is_region = name in self._env.object_sites_dict
+        is_region = self.is_region(name)
         root = self._model.site(name).bodyid.item() if is_region else self._model.body(thing.root_body).id
         solid = np.flatnonzero(self._model.geom_contype | self._model.geom_conaffinity)
         geoms = [geom for geom in solid if self._descends(self._model.geom_bodyid[geom], root)]
-        return np.concatenate([self._box(geom) for geom in geoms])
+        return np.concatenate([self._box(int(geom)) for geom in geoms])
 
     def _descends(self, body: int, root: int) -> bool:
         while body not in (0, root):
@@ -188,21 +192,30 @@ class Env:
     def joint(self, name: str) -> Joint:
         """The joint that opens a region or a fixture, or turns it on."""
         thing = self._env.get_object(name)
-        owner = self._env.get_object(self.parent(name)) if name in self._env.object_sites_dict else thing
+        owner = self._env.get_object(self.parent(name)) if self.is_region(name) else thing
         articulation = owner.object_properties["articulation"]
         sign = np.sign(np.mean(articulation.get("default_turnon_ranges") or articulation["default_open_ranges"]))
         joint = self._model.joint(thing.joints[0])
         value = self._data.qpos[joint.qposadr.item()]
         return Joint(sign * self._data.xaxis[joint.id], self._data.xanchor[joint.id].copy(), float(sign * value))
 
+    def uphill(self, region: str) -> Float64[np.ndarray, "3"]:
+        """The direction in which LIBERO's predicate takes a region to be up; of a tilted one, along its slope."""
+        if not self.is_region(region):
+            return np.array([0.0, 0.0, 1.0])
+        return np.array(self._data.site(region).xmat.reshape(3, 3)[2])
+
+    def is_region(self, name: str) -> bool:
+        """Whether `name` is a place rather than a thing."""
+        return name in self._env.object_sites_dict
+
     def is_drawer(self, name: str) -> bool:
         """Whether a region opens."""
         return bool(self._env.get_object(name).joints)
 
-    def x_axis(self, name: str) -> Float64[np.ndarray, "3"]:
-        """Direction of an object's x axis."""
-        body = self._data.body(self._env.get_object(name).root_body)
-        return np.array(body.xmat.reshape(3, 3)[:, 0])
+    def attitude(self, name: str) -> Float64[np.ndarray, "3 3"]:
+        """Rotation matrix of an object."""
+        return np.array(self._data.body(self._env.get_object(name).root_body).xmat.reshape(3, 3))
 
     def parent(self, region: str) -> str:
         """The object or fixture a region belongs to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from jaxtyping import Float64
@@ -16,6 +17,7 @@ DEPTH = 0.035  # [m] of the grip site below the top of what is held
 LOWEST = 0.012  # [m] of the grip site over the ground: the fingertips reach 1.1 cm further
 WIDEST = 0.07  # [m] between the open fingers, which are 8 cm apart
 YAWS = np.radians([0, 15, -15, 30, -30, 45, -45, 60, -60, 75, -75, 90])
+SKEWS = (0, 20, -20, 40, -40)  # [deg] of a rim in the fingers, where there is no room otherwise
 RIM_DEPTH = 0.02  # [m] of the grip site below a rim
 RIMS = {
     "akita_black_bowl": 0.049,
@@ -45,32 +47,35 @@ def find(env: Env, name: str) -> Grasp:
     corners = env.corners(name)
     candidates = _rim(env, name, kind, corners) if kind in RIMS else _across(corners)
     others = np.concatenate([env.corners(other).reshape(-1, 8, 3) for other in env.solids if other != name])
-    position, yaw = min(candidates, key=lambda pose: _cost(*pose, others))
+    position, yaw, _ = min(candidates, key=lambda pose: _cost(pose[0], pose[1], others) + pose[2])
     return Grasp(position, turned(yaw))
 
 
-def _across(corners: np.ndarray) -> list[tuple[np.ndarray, float]]:
+def _across(corners: np.ndarray) -> list[tuple[np.ndarray, float, float]]:
     """The middle of an object, at the angles at which it fits between the fingers."""
     low, high = corners.min(axis=0), corners.max(axis=0)
     middle = np.array([*(low + high)[:2] / 2, max(low[2] + LOWEST, high[2] - DEPTH)])
     widths = [float(np.ptp(_in_hand(corners, middle, yaw)[:, 1])) for yaw in YAWS]
     widest = max(WIDEST, min(widths))
-    return [(middle, float(yaw)) for yaw, width in zip(YAWS, widths, strict=True) if width <= widest]
+    return [(middle, float(yaw), 0.0) for yaw, width in zip(YAWS, widths, strict=True) if width <= widest]
 
 
-def _rim(env: Env, name: str, kind: str, corners: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Places around a rim, the fingers inside and outside; where there is a handle, far from it."""
-    centre = env.position(name)
+def _rim(env: Env, name: str, kind: str, corners: np.ndarray) -> list[tuple[np.ndarray, float, float]]:
+    """Places around a rim, which may be tilted, the fingers inside and outside; far from a handle."""
+    position, matrix = env.position(name), env.attitude(name)
     angles = np.arange(-180, 180, 15)
     if kind in HANDLES:
-        x_axis = env.x_axis(name)
-        angles = np.degrees(np.arctan2(x_axis[1], x_axis[0])) + np.array([90, -90])
-    height = max(corners[:, 2].min() + LOWEST, corners[:, 2].max() - RIM_DEPTH)
+        angles = np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])) + np.array([90, -90])
+    top = ((corners - position) @ matrix)[:, 2].max()
     poses = []
-    for angle in np.radians(angles):
-        yaw = (angle - np.pi / 2 + np.pi / 2) % np.pi - np.pi / 2  # the fingers open along the radius
+    for angle, skew in product(np.radians(angles), np.radians(SKEWS)):
+        yaw = (angle + skew) % np.pi - np.pi / 2  # the fingers open along the radius, or nearly
         out = RIMS[kind] * np.array([np.cos(angle), np.sin(angle), 0.0])
-        poses.append((np.array([*(centre + out)[:2], 0.0]) + height * UP, float(yaw)))
+        # `out` lies in the plane of the rim, at its angle seen from above
+        out[2] = -(matrix[:2, 2] @ out[:2]) / matrix[2, 2]
+        place = position + top * matrix[:, 2] + out - RIM_DEPTH * UP
+        place[2] = max(place[2], corners[:, 2].min() + LOWEST)
+        poses.append((place, float(yaw), 0.2 * abs(skew)))
     return poses
 
 

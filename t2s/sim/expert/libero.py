@@ -14,28 +14,35 @@ from t2s.sim.expert.grasps import Grasp
 from t2s.sim.expert.waypoint import CLOSE, OPEN, UP, Waypoint, jitter, turned
 
 MAX_STEPS = 600  # LIBERO's
+TRIES = 2  # of a skill whose goal does not hold when it ends
 GRASP_STEPS = 14  # in which the fingers close wholly
 ABOVE = 0.08  # [m] over a grasp before going down
 CLEAR = 0.06  # [m] between what is carried and what it passes over
+LIFT = 0.09  # [m] of a plate, which hangs from its rim
 RELEASE = 0.01  # [m] an object falls when it is put on something
 OPENED = 0.10  # [m] of a drawer that something fits into
 PULL = 0.16  # [m] the handle moves; the drawer counts as open at 0.14
 TILT = np.radians(75)  # of the hand that pulls a drawer, from the vertical
+LAY = np.radians(45)  # of a bottle that is laid down, from the vertical
+LAID = 0.03  # [m] of its bottom up the slope
 TURN = np.radians(60)  # of a knob, which counts as turned at 0.5 rad
 
 Skill = Callable[..., Iterator[Waypoint]]
 
 
 def plan(env: Env, generator: np.random.Generator) -> Iterator[Waypoint]:
-    """Waypoints for the goals of the task, those that close something last.
+    """Waypoints for the goals of the task, those that close something last, each tried again where it failed.
 
     Raises: ValueError for a goal no skill is known for.
     """
-    skills: dict[str, Skill] = {"in": _put_in, "on": _put_on, "open": _open, "turnon": _turn_on}
+    skills: dict[str, Skill] = {"in": _put_in, "on": _put_on, "open": _open, "close": _close_drawer, "turnon": _turn_on}
     for predicate, *names in sorted(env.goal, key=lambda goal: goal[0] == "close"):
         if predicate not in skills:
             raise ValueError(f"no skill for '{predicate}'; have {sorted(skills)}")
-        yield from skills[predicate](env, *names, generator)
+        for _ in range(TRIES):
+            yield from skills[predicate](env, *names, generator)
+            if env.holds(predicate, *names):
+                break
 
 
 def _put_in(env: Env, name: str, region: str, generator: np.random.Generator) -> Iterator[Waypoint]:
@@ -56,7 +63,10 @@ def _put_in(env: Env, name: str, region: str, generator: np.random.Generator) ->
 def _put_on(env: Env, name: str, place: str, generator: np.random.Generator) -> Iterator[Waypoint]:
     """Put the object down in the middle of a place; a plate is slid there."""
     if name.startswith("plate"):
-        yield from _push(env, name, place, generator)
+        yield from _slide(env, name, place, generator)
+        return
+    if env.uphill(place)[2] < np.cos(np.radians(10)):
+        yield from _lay(env, name, place, generator)
         return
     grasp = grasps.find(env, name)
     yield from _pick(env, grasp, generator)
@@ -70,6 +80,27 @@ def _put_on(env: Env, name: str, place: str, generator: np.random.Generator) -> 
     yield from _let_go(down, grasp)
 
 
+def _lay(env: Env, name: str, place: str, generator: np.random.Generator) -> Iterator[Waypoint]:
+    """Tilt a bottle and lay it down on a slope, its bottom downhill."""
+    slope, foot = env.uphill(place), env.position(place)
+    across = np.cross(UP, slope) / np.linalg.norm(np.cross(UP, slope))
+    normal = np.cross(slope, across)
+    grasp = grasps.find(env, name)
+    yield from _pick(env, grasp, generator)
+    yield from _lift(env, name, grasp, foot[2] + CLEAR, generator)
+    tilt = Rotation.from_rotvec(LAY * across)
+    attitude = tilt * grasp.attitude
+    hold = tilt.apply(env.grip_pose()[0] - env.position(name))  # from the bottom to the hand
+    above = foot + LAID * slope + 0.09 * normal + hold
+    high = np.array([*above[:2], max(above[2], env.grip_pose()[0][2])])
+    yield Waypoint(high + jitter(generator), CLOSE, 0.03, attitude=grasp.attitude)
+    yield Waypoint(above, CLOSE, 0.02, attitude=attitude, turn_tolerance=0.2)
+    down = foot + LAID * slope + hold
+    yield Waypoint(down, CLOSE, 0.012, speed=0.5, attitude=attitude, patience=30)
+    yield Waypoint(down, OPEN, 1.0, 6, attitude=attitude)
+    yield Waypoint(down + ABOVE * tilt.apply(UP), OPEN, 0.03, attitude=attitude)
+
+
 def _open(env: Env, region: str, generator: np.random.Generator) -> Iterator[Waypoint]:
     """Take the handle with the hand tilted and pull the drawer."""
     out = env.joint(region).axis
@@ -79,12 +110,27 @@ def _open(env: Env, region: str, generator: np.random.Generator) -> Iterator[Way
     before = handle + 0.10 * out
     yield Waypoint(before + 0.08 * UP + jitter(generator), OPEN, 0.03, attitude=attitude, turn_tolerance=0.3)
     yield Waypoint(before, OPEN, 0.015, attitude=attitude, turn_tolerance=0.15)
-    yield Waypoint(handle, OPEN, 0.01, attitude=attitude, patience=30)
+    handle -= 0.008 * out  # the fingertips reach behind it
+    yield Waypoint(handle, OPEN, 0.008, attitude=attitude, patience=30)
     yield from _close(env, handle, attitude)
-    yield Waypoint(handle + PULL * out, CLOSE, 0.015, speed=0.6, attitude=attitude)
+    yield Waypoint(handle + PULL * out, CLOSE, 0.015, speed=0.4, attitude=attitude)
     yield Waypoint(handle + PULL * out, OPEN, 1.0, 4, attitude=attitude)
     yield Waypoint(handle + (PULL + 0.06) * out, OPEN, 0.03, attitude=attitude)
     yield Waypoint(handle + (PULL + 0.06) * out + 0.1 * UP, OPEN, 0.04)
+
+
+def _close_drawer(env: Env, region: str, generator: np.random.Generator) -> Iterator[Waypoint]:
+    """Push the drawer's handle with closed fingers, beyond where it ends."""
+    if not env.is_region(region):
+        raise ValueError(f"no skill to close '{region}', which is no drawer")
+    joint = env.joint(region)
+    handle = _handle(env, region, joint.axis)
+    across = turned(np.arctan2(joint.axis[1], joint.axis[0]) % np.pi)
+    before, after = handle + 0.06 * joint.axis, handle - (joint.opened - 0.005) * joint.axis
+    yield Waypoint(before + 0.15 * UP + jitter(generator), CLOSE, 0.03, attitude=across, turn_tolerance=0.3)
+    yield Waypoint(before, CLOSE, 0.015, attitude=across, patience=40)
+    yield Waypoint(after, CLOSE, 0.01, straight=False, attitude=across, patience=60)
+    yield Waypoint(after + 0.06 * joint.axis, CLOSE, 0.03, attitude=across)
 
 
 def _handle(env: Env, region: str, out: np.ndarray) -> Float64[np.ndarray, "3"]:
@@ -108,14 +154,17 @@ def _turn_on(env: Env, name: str, generator: np.random.Generator) -> Iterator[Wa
     yield Waypoint(knob + ABOVE * UP, OPEN, 0.03, attitude=attitude)
 
 
-def _push(env: Env, name: str, place: str, generator: np.random.Generator) -> Iterator[Waypoint]:
-    """Take the object by its rim and slide it along the table."""
+def _slide(env: Env, name: str, place: str, generator: np.random.Generator) -> Iterator[Waypoint]:
+    """Take the object by its rim and bring it to its place, over what lies between."""
     grasp = grasps.find(env, name)
     yield from _pick(env, grasp, generator)
+    yield Waypoint(env.grip_pose()[0] + LIFT * UP, CLOSE, 0.01, attitude=grasp.attitude)
     for _ in range(3):  # it turns in the grasp: aim anew
         goal = _over(env, name, env.position(place))
-        yield Waypoint(goal, CLOSE, 0.015, speed=0.6, straight=False, attitude=grasp.attitude, patience=40)
-    yield from _let_go(goal, grasp)
+        yield Waypoint(goal, CLOSE, 0.015, speed=0.7, attitude=grasp.attitude, patience=40)
+    down = goal - LIFT * UP
+    yield Waypoint(down, CLOSE, 0.01, attitude=grasp.attitude, patience=15)
+    yield from _let_go(down, grasp)
 
 
 def _pick(env: Env, grasp: Grasp, generator: np.random.Generator) -> Iterator[Waypoint]:
