@@ -121,7 +121,7 @@ def test_images_are_upside_down_and_not_mirrored(soup):
 def test_the_floor_of_libero_object_is_as_bright_as_mujoco_332_draws_it(soup):
     _, env, states = soup
     image = env.reset(states[0], 0, SETTLE_STEPS)["agentview_rgb"]
-    assert image[:8].mean() == pytest.approx(155, abs=4)  # the corner nearest to the camera
+    assert image[:8].mean() == pytest.approx(180, abs=5)  # the corner nearest to the camera
 
 
 def test_the_bowl_settles_on_the_ramekin(make_env):
