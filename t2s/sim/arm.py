@@ -41,7 +41,8 @@ class Arm:
         model, data = self._model, self._data
         for substep in range(self._n_substeps):
             mujoco.mj_step1(model, data)
-            self._sense()
+            if self._controller.new_update:  # not at first: robosuite starts from what it saw at the reset, whatever
+                self._sense()  # state was set since, and LIBERO's episodes start so
             if substep == 0:
                 self._controller.set_goal(action[:6])
             data.ctrl[self._motors] = np.clip(self._controller.run_controller(), *self._torque_limits)
