@@ -1,6 +1,6 @@
 """Scripted demonstrations of one task, simulated first and rendered afterwards.
 
-Reads: the task's BDDL file; params `demos`, `env`.
+Reads: the task's BDDL file; params `demos`, `env`, `render`.
 Writes: an HDF5 file in LIBERO's layout, and a small manifest of it.
 """
 
@@ -46,22 +46,28 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("expected --task, --out and --manifest, or --check")
     task = suites.task(args.suite, args.task)
     facts = {"file": os.path.relpath(args.out, args.manifest.parent)}
-    write_json(args.manifest, facts | write(task, demos, env.image_size, args.out, assets_dir))
+    quality = assets.quality(args.suite, args.params)
+    write_json(args.manifest, facts | write(task, demos, env.image_size, args.out, assets_dir, quality))
 
 
 def write(
-    task: suites.Task, demos: params.Demos, image_size: int, path: Path, assets_dir: Path | None = None
+    task: suites.Task,
+    demos: params.Demos,
+    image_size: int,
+    path: Path,
+    assets_dir: Path | None = None,
+    quality: params.Quality = "libero",
 ) -> dict[str, Any]:
     """Demonstrate `task`, write the file and return its manifest."""
-    env = Env(task.bddl_path, image_size, assets_dir)
+    env = Env(task.bddl_path, image_size, assets_dir, quality)
     try:
         successes, n_attempts = attempt(env, task, demos)
         rendered = [render(env, demo) for demo in tqdm(successes, desc="render", unit="demo", mininterval=5)]
-        label = {"assets": assets.label(assets_dir)} if assets_dir else {}
-        demonstrations.write(path, rendered, attributes(env, task, image_size) | label)
+        look = assets.look(assets_dir, quality)
+        demonstrations.write(path, rendered, attributes(env, task, image_size) | look)
     finally:
         env.close()
-    return label | {
+    return look | {
         "sha256": sha256(path),
         "n_demos": len(successes),
         "n_attempts": n_attempts,

@@ -33,11 +33,12 @@ class MakeEnv:
     bddl_path: Path
     image_size: int
     assets_dir: Path | None
+    quality: params.Quality = "libero"
 
     def __call__(self) -> rollout.Env:
         from t2s.sim.env import Env  # imports MuJoCo, which the parent never needs
 
-        return Env(self.bddl_path, self.image_size, self.assets_dir)
+        return Env(self.bddl_path, self.image_size, self.assets_dir, self.quality)
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,13 @@ class Job:
     make_policy: MakePolicy
     epochs: dict[str, int]  # of every policy, by its key
     episodes: list[rollout.Episode]
-    assets_dir: Path | None
+    look: dict[str, str]  # of the scenes
 
     def identity(self, device: str) -> dict[str, Any]:
         """What the records of this job have in common."""
         names = ("suite", "method", "seed", "stage", "task", "kind")
         shared = {name: getattr(self.args, name) for name in names}
-        versions = rollout.versions(_device_name(device))
-        if self.assets_dir:
-            versions["assets"] = assets.label(self.assets_dir)
+        versions = rollout.versions(_device_name(device)) | self.look
         return shared | {"protocol": self.evaluate.protocol, "versions": versions}
 
     def index(self, episode: rollout.Episode) -> dict[str, int]:
@@ -96,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     checkpoints = policies(args.kind, args.checkpoints)
     task_emb = _embedding(args.language, task.instruction)
     sample = evaluate.rules.sample_actions
-    assets_dir = assets.folder(args.suite, args.params)
+    assets_dir, quality = assets.folder(args.suite, args.params), assets.quality(args.suite, args.params)
     job = Job(
         args,
         evaluate,
@@ -104,9 +103,9 @@ def main(arguments: list[str] | None = None) -> None:
         MakePolicy(args.params, args.method, checkpoints, task_emb, sample),
         _epochs(checkpoints, args.task),
         _due(args, evaluate.rules, list(checkpoints), len(states)),
-        assets_dir,
+        assets.look(assets_dir, quality),
     )
-    make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size, assets_dir)
+    make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size, assets_dir, quality)
     records.write(args.out, _standing(job) or _simulated(job, make_env, states))
 
 

@@ -36,7 +36,8 @@ def film(task: suites.Task, policy: rollout.Policy, source: str, seed: int) -> t
 
     rules, look = params.Evaluate.read(source).rules, params.Film.read(source)
     states = init_states.read(task)
-    env = Env(task.bddl_path, params.Env.read(source).image_size, assets.folder(task.suite, source))
+    scenes = assets.folder(task.suite, source), assets.quality(task.suite, source)
+    env = Env(task.bddl_path, params.Env.read(source).image_size, *scenes)
     frames: list[Frame] = []
     success, n_steps = rollout.play(
         env,

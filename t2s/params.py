@@ -38,6 +38,7 @@ N_PUBLISHED = 50
 PUBLISHED_SIZE = 128
 """[px]"""
 
+Quality = Literal["libero", "fast"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -80,6 +81,10 @@ class Assets(Section):
 
 class Env(Section):
     image_size: Annotated[int, Field(ge=32, le=512, multiple_of=8)]
+
+
+class Render(Section):
+    quality: Quality
 
 
 class Demos(Section):
@@ -283,6 +288,7 @@ class Params(Section):
     study: Study
     assets: Assets
     env: Env
+    render: Render
     demos: Demos
     download: Download
     language: Language
@@ -305,6 +311,10 @@ class Params(Section):
         if self.env.image_size != PUBLISHED_SIZE:
             raise ValueError(
                 f"expected env.image_size {PUBLISHED_SIZE} with demos.source 'download', got {self.env.image_size}"
+            )
+        if self.render.quality != "libero":
+            raise ValueError(
+                f"expected render.quality 'libero' with demos.source 'download', got '{self.render.quality}'"
             )
         return self
 

@@ -24,6 +24,7 @@ ONLY_IN = {
     "robosuite": "t2s/sim/",
     "libero": "t2s/sim/",
     "bddl": "t2s/sim/",
+    "fast_simplification": "t2s/sim/decimate.py",
     "h5py": "t2s/data/demonstrations.py",
     "httpx2": "t2s/data/hub.py",
     "huggingface_hub": "t2s/data/hub.py",

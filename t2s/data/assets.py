@@ -29,6 +29,16 @@ def folder(suite: str, source: str) -> Path | None:
     return check((params.Assets.read(source) if given else params.Assets(path=None)).folder)
 
 
+def quality(suite: str, source: str) -> params.Quality:
+    """How the scenes of `suite` are drawn: section `render` of `source`; the embedded suites' in one way only."""
+    return params.Render.read(source).quality if needed(suite) else "libero"
+
+
+def look(assets_dir: Path | None, quality: params.Quality) -> dict[str, str]:
+    """What records and demonstrations say of how LIBERO's scenes look; nothing where there are no assets."""
+    return {"assets": label(assets_dir), "render": quality} if assets_dir else {}
+
+
 def check(chosen: Path) -> Path:
     """The folder itself, absolute.
 

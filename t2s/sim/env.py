@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
+from t2s import params
 from t2s.sim import egl, gl, quiet
 
 gl.choose()
@@ -23,6 +24,7 @@ import libero.libero  # noqa: E402
 import mujoco  # noqa: E402
 import robosuite  # noqa: E402
 
+from t2s.sim import decimate  # noqa: E402
 from t2s.sim.arm import Arm  # noqa: E402
 from t2s.sim.blocks import BLOCKS_DIR  # noqa: E402
 
@@ -55,7 +57,13 @@ class Joint:
 class Env:
     """A Panda in the scene of one BDDL file, seen by two square cameras."""
 
-    def __init__(self, bddl_path: Path, image_size: int, assets_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        bddl_path: Path,
+        image_size: int,
+        assets_dir: Path | None = None,
+        quality: params.Quality = "libero",
+    ) -> None:
         """`assets_dir`: LIBERO's scene assets; None where the scene is one of the embedded suites'."""
         self._assets_dir = assets_dir or BLOCKS_DIR
         libero.libero._assets_path_cache = str(self._assets_dir)
@@ -66,6 +74,8 @@ class Env:
         self._env = _build(TASK_MAPPING[info["problem_name"]], bddl_path)
         self._model, self._data = self._env.sim.model._model, self._env.sim.data._data
         self._context = self._env.sim._render_context_offscreen
+        if quality == "fast":
+            self._draw_less()
         self._supersample: int = getattr(self._env, "SUPERSAMPLE", 1)
         self._cameras = {key: self._model.camera(name).id for key, name in CAMERAS.items()}
         robot = self._env.robots[0]
@@ -250,6 +260,14 @@ class Env:
         self._context.gl_ctx.make_current()
         del self._context
         self._env.close()
+
+    def _draw_less(self) -> None:
+        """Fewer faces, one sample a pixel: what moves, and how, stays the same."""
+        decimate.decimate(self._model, quiet.private_folder() / "meshes")
+        self._model.vis.quality.offsamples = 0
+        self._context.gl_ctx.make_current()
+        # A new buffer, no larger than is needed: reflections clear all of it. Its context takes the meshes anew.
+        self._context.update_offscreen_size(self._image_size, self._image_size)
 
     def _render(self, camera: int, size: int) -> np.ndarray:
         self._context.gl_ctx.make_current()  # another Env of this process may have taken its place

@@ -15,12 +15,18 @@ def prepare() -> None:
     """Call once before the first import of robosuite or libero; a second call does nothing."""
     if "robosuite.macros" not in sys.modules:
         _load_macros()
-    folder = Path(tempfile.gettempdir()) / f"t2s-libero-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = private_folder()
     os.environ.setdefault("MPLCONFIGDIR", str(folder))  # LIBERO imports matplotlib
     if "LIBERO_CONFIG_PATH" not in os.environ:
         _write_config(folder)
         os.environ["LIBERO_CONFIG_PATH"] = str(folder)
+
+
+def private_folder() -> Path:
+    """A folder of this user's own, outside $HOME, for what can be made again."""
+    folder = Path(tempfile.gettempdir()) / f"t2s-libero-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _package_dir(name: str) -> Path:

@@ -147,6 +147,11 @@ def is_libero(suite):
     return suite.startswith("libero_")
 
 
+def look(wildcards):
+    """The sections that say how a suite's images come about."""
+    return ["env", "render"] if is_libero(wildcards.suite) else ["env"]
+
+
 def scenes(wildcards):
     """What the simulator reads of a suite that is not Python: arena, objects, tasks, states."""
     if is_libero(wildcards.suite):

@@ -33,7 +33,7 @@ else:
         conda:
             "../envs/t2s.yaml"
         params:
-            sections=sections("env", "demos"),
+            sections=lambda w: sections(*look(w), "demos"),
         message:
             "Demonstrate task {wildcards.task} of {wildcards.suite}"
         shell:

@@ -18,7 +18,7 @@ rule evaluate_curve:
         on_gpu=ON_GPU,
         workers=lambda w, threads: workers(threads),
         sections=lambda w: sections(
-            "env", "policy", "learn", "evaluate", method=w.method
+            *look(w), "policy", "learn", "evaluate", method=w.method
         ),
     message:
         "Roll out every saved policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
@@ -54,7 +54,7 @@ rule evaluate_kept:
         on_gpu=ON_GPU,
         workers=lambda w, threads: workers(threads),
         sections=lambda w: sections(
-            "env", "policy", "learn", "evaluate", method=w.method
+            *look(w), "policy", "learn", "evaluate", method=w.method
         ),
         previous=lambda w, input: (
             f"--previous {input.previous}" if input.previous else ""

@@ -98,7 +98,7 @@ rule film:
     params:
         on_gpu=ON_GPU,
         sections=lambda w: sections(
-            "env", "policy", "learn", "evaluate", "film", method=w.method
+            *look(w), "policy", "learn", "evaluate", "film", method=w.method
         ),
         out=lambda w, output: Path(output.index).parent,
     message:
