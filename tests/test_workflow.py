@@ -209,6 +209,16 @@ def test_demonstrations_are_downloaded_where_the_source_says_so(params: Path, li
     assert "expected env.image_size 128 with demos.source 'download', got 64" in done.stdout
 
 
+def test_how_liberos_scenes_are_drawn_reaches_what_draws_them(params: Path, libero_assets: Path) -> None:
+    libero = {"study": {"suites": ["libero_object"]}, "env": {"image_size": 128}, "render": {"quality": "fast"}}
+    change(params, libero | {"assets": {"path": str(libero_assets)}})
+    for rule in ("demos", "evaluate", "film"):
+        assert shown(params.parent, rule)["render"] == {"quality": "fast"}
+    change(params, {"demos": {"source": "download"}})
+    done = run(params.parent, "snakemake", "--cores", "1")
+    assert "expected render.quality 'libero' with demos.source 'download', got 'fast'" in done.stdout
+
+
 def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:
     given = synthetic.params()["study"]
     study = fresh / "studies" / "finished"

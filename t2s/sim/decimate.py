@@ -20,8 +20,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-FACES_PER_METRE = 6000  # of a mesh, by the longest side of its box
-FACES_MIN, FACES_MAX = 200, 1200
+FACES_PER_METRE = 8000  # of a mesh, by the longest side of its box
+FACES_MIN, FACES_MAX = 200, 2500
+THIN = 0.05  # [sizes of the mesh] how much further away a place on the texture counts that faces sideways
 FLAT = 0.5  # [sizes of the mesh] a corner's normal may come from so far away if it fits the face better
 
 
@@ -92,19 +93,20 @@ def thin_out(
     corners = number[whole.vertices]
     is_face = (corners != np.roll(corners, 1, axis=1)).all(axis=1)
     corners, facing, textured = corners[is_face], whole.normals[is_face], whole.texcoords[is_face]
-    fewer, faces = fast_simplification.simplify(points.astype(float), corners, target_count=n_faces)
-
     size = float(np.ptp(points, axis=0).max())
+    # The library's thresholds are absolute: in metres it would take any edge of a small mesh.
+    fewer, faces = fast_simplification.simplify(points / size, corners, target_count=n_faces)
+    fewer *= size
     old, new = points[corners].astype(float), fewer[faces]
     flat, new_flat = _perpendicular(old), _perpendicular(new)
     # A texture is a set of charts: a face lies in the chart of the old face that is closest to it.
     chart = _charts(corners, texture[textured]) if len(texture) else np.zeros(len(old), dtype=int)
     origin = _nearest(np.c_[old.mean(1), size / 4 * flat], np.c_[new.mean(1), size / 4 * new_flat])
-    among, within = 10 * size * np.repeat(chart, 3), 10 * size * np.repeat(chart[origin], 3)
-    old, new = old.reshape(-1, 3), new.reshape(-1, 3)
-    place = _nearest(np.c_[old, among], np.c_[new, within])
-    bent, wanted = normals[facing].reshape(-1, 3), np.repeat(new_flat, 3, axis=0)
-    normal = _nearest(np.c_[old, FLAT * size * bent], np.c_[new, FLAT * size * wanted])
+    among, within = 10 * size * np.c_[chart], 10 * size * np.c_[chart[origin]]
+    # Normals keep the two sides of a thin wall apart.
+    place = _nearest(_corners(old, THIN * size * flat, among), _corners(new, THIN * size * new_flat, within))
+    bent = np.c_[old.reshape(-1, 3), FLAT * size * normals[facing].reshape(-1, 3)]
+    normal = _nearest(bent, _corners(new, FLAT * size * new_flat))
     return Mesh(
         fewer.astype(np.float32),
         faces.astype(np.int32),
@@ -116,6 +118,11 @@ def thin_out(
 def _nearest(places: Float[np.ndarray, "n d"], wanted: Float[np.ndarray, "m d"]) -> Int[np.ndarray, " m"]:
     """Which of `places` is the nearest to each that is wanted."""
     return np.asarray(KDTree(places).query(wanted)[1])
+
+
+def _corners(corners: Float[np.ndarray, "f 3 3"], *of_faces: Float[np.ndarray, "f d"]) -> Float[np.ndarray, "n d"]:
+    """One row a corner: where it is, and what its face has."""
+    return np.c_[corners.reshape(-1, 3), np.repeat(np.concatenate(of_faces, axis=1), 3, axis=0)]
 
 
 def _perpendicular(corners: Float[np.ndarray, "f 3 3"]) -> Float[np.ndarray, "f 3"]:
