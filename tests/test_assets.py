@@ -64,7 +64,10 @@ def test_the_command_writes_the_label(tmp_path):
 
 def test_records_and_demonstrations_say_how_liberos_scenes_look(tmp_path):
     folder, fast = make_folder(tmp_path / "a"), json.dumps({"render": {"quality": "fast"}})
-    assert assets.look(folder, assets.quality("libero_goal", fast)) == {"assets": assets.label(folder), "render": "fast"}
+    assert assets.look(folder, assets.quality("libero_goal", fast)) == {
+        "assets": assets.label(folder),
+        "render": "fast",
+    }
     assert assets.look(None, assets.quality("blocks_goal", "{}")) == {}
     with pytest.raises(ValueError, match="expected a section 'render'"):
         assets.quality("libero_goal", "{}")

@@ -81,9 +81,7 @@ def _cached(cache: Path, whole: Mesh, *given: Any) -> Mesh:
         return Mesh(**stored)
 
 
-def thin_out(
-    whole: Mesh, normals: Float[np.ndarray, "n 3"], texture: Float[np.ndarray, "t 2"], n_faces: int
-) -> Mesh:
+def thin_out(whole: Mesh, normals: Float[np.ndarray, "n 3"], texture: Float[np.ndarray, "t 2"], n_faces: int) -> Mesh:
     """About `n_faces` faces in the shape of `whole`, with normals and places on the texture that it has.
 
     Source: Garland and Heckbert 1997 for the shape.
@@ -100,11 +98,14 @@ def thin_out(
     old, new = points[corners].astype(float), fewer[faces]
     flat, new_flat = _perpendicular(old), _perpendicular(new)
     # A texture is a set of charts: a face lies in the chart of the old face that is closest to it.
-    chart = _charts(corners, texture[textured]) if len(texture) else np.zeros(len(old), dtype=int)
-    origin = _nearest(np.c_[old.mean(1), size / 4 * flat], np.c_[new.mean(1), size / 4 * new_flat])
-    among, within = 10 * size * np.c_[chart], 10 * size * np.c_[chart[origin]]
-    # Normals keep the two sides of a thin wall apart.
-    place = _nearest(_corners(old, THIN * size * flat, among), _corners(new, THIN * size * new_flat, within))
+    place = np.zeros(3 * len(new), dtype=int)
+    if len(texture):
+        origin = _nearest(np.c_[old.mean(1), size / 4 * flat], np.c_[new.mean(1), size / 4 * new_flat])
+        shown, chart = texture[textured], 10 * size * np.c_[_charts(corners, texture[textured])]
+        # Normals keep the two sides of a thin wall apart, places on the texture the two sides of a seam.
+        among = np.c_[_corners(old, THIN * size * flat, chart), THIN * size * shown.reshape(-1, 2)]
+        middle = THIN * size * shown.mean(1)[origin]
+        place = _nearest(among, _corners(new, THIN * size * new_flat, chart[origin], middle))
     bent = np.c_[old.reshape(-1, 3), FLAT * size * normals[facing].reshape(-1, 3)]
     normal = _nearest(bent, _corners(new, FLAT * size * new_flat))
     return Mesh(
