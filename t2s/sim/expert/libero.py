@@ -51,12 +51,22 @@ def _put_in(env: Env, name: str, region: str, generator: np.random.Generator) ->
     if env.is_drawer(region):
         if env.joint(region).opened < OPENED:
             yield from _open(env, region, generator)
+            grasp = grasps.find(env, name)
+            over = np.array([*grasp.position[:2], env.grip_pose()[0][2]])  # not down into the drawer on the way
+            yield Waypoint(over, OPEN, 0.015, attitude=grasp.attitude, turn_tolerance=0.15)
         out = 0.025 * env.joint(region).axis  # it never opens wholly
     grasp = grasps.find(env, name)
     yield from _pick(env, grasp, generator)
+    if env.is_drawer(region):  # it may be over the object: away from it first
+        free = env.grip_pose()[0] + 0.03 * UP
+        yield Waypoint(free, CLOSE, 0.015, attitude=grasp.attitude)
+        yield Waypoint(free + 4 * out, CLOSE, 0.02, attitude=grasp.attitude)
     yield from _lift(env, name, grasp, env.corners(region)[:, 2].max() + CLEAR, generator)
     above = _over(env, name, env.position(region) + out)
     yield Waypoint(above, CLOSE, 0.02, attitude=grasp.attitude)
+    if env.is_drawer(region):  # it leaves a centimetre
+        above = _over(env, name, env.position(region) + out)
+        yield Waypoint(above, CLOSE, 0.006, attitude=grasp.attitude, patience=20)
     yield from _let_go(above, grasp)
 
 
