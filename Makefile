@@ -1,5 +1,6 @@
 # make reproduce   from nothing to results/report.html: set-up, then the whole pipeline of params.yaml
 # make test        set-up, then the checks and the tests
+# make evidence    set-up, then studies/quick's tables and figures and README's table from its records, nothing learned
 # make setup       set-up alone: .venv with the versions of constraints.txt, and OpenGL for the cameras
 
 PYTHON ?= python3.11
@@ -16,7 +17,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help reproduce test check setup gl constraints
+.PHONY: help reproduce test check evidence setup gl constraints
 .SHELLFLAGS := -eu -c
 
 help:
@@ -35,6 +36,10 @@ check:
 	@mypy
 	@snakefmt --check Snakefile workflow
 	@snakemake --lint </dev/null
+
+evidence: setup
+	@snakemake --snakefile studies/Snakefile --cores $(CORES) --forceall --quiet host reason --config study_name=quick </dev/null
+	@sed -i -e '/^<!-- headline -->/,/^<!-- end -->/{/^<!--/!d}' -e '/^<!-- headline -->/r studies/quick/tables/headline.md' README.md
 
 setup: .venv/.stamp gl
 

@@ -1,5 +1,6 @@
 """Choose the policy a task is left with: the earliest of the best epochs (LIBERO's rule).
 
+Policies whose header says that they are not finished (PackNet's before pruning) are never left.
 Reads: the records of the task's curve, and the checkpoints of its epochs.
 Writes: the chosen checkpoint as policy.safetensors, chosen.json with the success of every epoch.
 """
@@ -7,9 +8,12 @@ Writes: the chosen checkpoint as policy.safetensors, chosen.json with the succes
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from t2s.data import records
 from t2s.data.files import atomic, write_json
@@ -32,6 +36,18 @@ def success_rates(curve: Path) -> dict[int, float]:
     return dict(zip(rates.index.tolist(), rates.tolist(), strict=True))
 
 
+def finished(path: Path) -> bool:
+    """Whether the checkpoint is one that a task may be left with.
+
+    Raises: ValueError when it is no checkpoint.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return bool(json.loads(file.metadata()["t2s"]).get("finished", True))
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a checkpoint, got {error}") from None
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Copy the chosen epoch's checkpoint."""
     parser = argparse.ArgumentParser(prog="python -m t2s.choose", description=__doc__)
@@ -40,10 +56,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder")
     args = parser.parse_args(arguments)
     success = success_rates(args.curve)
-    epoch = choose(success)
     found = {path.stem: path for path in args.checkpoints}
-    if f"epoch{epoch}" not in found:
-        raise ValueError(f"expected a checkpoint of epoch {epoch}; have {sorted(found)}")
+    for epoch in success:
+        if f"epoch{epoch}" not in found:
+            raise ValueError(f"expected a checkpoint of epoch {epoch}; have {sorted(found)}")
+    eligible = {epoch: rate for epoch, rate in success.items() if finished(found[f"epoch{epoch}"])}
+    if not eligible:
+        raise ValueError(f"expected a finished policy of {args.curve}; have {sorted(found)}, none is")
+    epoch = choose(eligible)
     with atomic(args.out / "policy.safetensors") as temporary:
         shutil.copyfile(found[f"epoch{epoch}"], temporary)
     rates = {str(epoch): round(rate, 6) for epoch, rate in success.items()}

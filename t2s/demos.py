@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     if args.task is None or args.out is None or args.manifest is None:
         parser.error("expected --task, --out and --manifest, or --check")
     task = suites.task(args.suite, args.task)
-    write_json(args.manifest, write(task, demos, env.image_size, args.out, assets_dir))
+    facts = {"file": os.path.relpath(args.out, args.manifest.parent)}
+    write_json(args.manifest, facts | write(task, demos, env.image_size, args.out, assets_dir))
 
 
 def write(

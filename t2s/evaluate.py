@@ -20,7 +20,7 @@ from jaxtyping import Float32, Float64
 
 from t2s import params
 from t2s.data import assets, embeddings, init_states, records, suites
-from t2s.sim import rollout
+from t2s.sim import engine, rollout, worker
 
 KEPT = "kept"
 """Key of the one policy there is when the kept policy is rolled out."""
@@ -63,6 +63,7 @@ class Job:
 
     args: argparse.Namespace
     evaluate: params.Evaluate
+    engine: params.Engine
     make_policy: MakePolicy
     epochs: dict[str, int]  # of every policy, by its key
     episodes: list[rollout.Episode]
@@ -99,6 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
     job = Job(
         args,
         evaluate,
+        params.Engine.read(args.engine),
         MakePolicy(args.params, args.method, checkpoints, task_emb, sample),
         _epochs(checkpoints, args.task),
         _due(args, evaluate.rules, list(checkpoints), len(states)),
@@ -178,8 +180,8 @@ def _standing(job: Job) -> list[dict[str, Any]] | None:
 
 def _simulated(job: Job, make_env: MakeEnv, states: Float64[np.ndarray, "n s"]) -> list[dict[str, Any]]:
     rules = job.evaluate.rules
-    setting = rollout.Setting(make_env, job.make_policy, states, rules.max_steps, rules.settle_steps)
-    outcomes = rollout.roll_out(job.episodes, setting, job.args.workers)
+    setting = worker.Setting(make_env, job.make_policy, states, rules.max_steps, rules.settle_steps)
+    outcomes = engine.roll_out(job.episodes, setting, job.args.workers, job.engine)
     return [
         job.identity(outcome.device)
         | job.index(episode)
@@ -220,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
     parser.add_argument("--previous", type=Path, help="records of the stage before, if any")
     parser.add_argument("--workers", type=int, default=1, help="processes; they change no record")
+    parser.add_argument("--engine", required=True, help="YAML file or JSON object; it changes no record")
     parser.add_argument("--out", type=Path, required=True)
     return parser
 
@@ -227,5 +230,5 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, rollout.RolloutError) as error:
+    except (ValueError, engine.RolloutError) as error:
         sys.exit(f"error: {error}")

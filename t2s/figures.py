@@ -32,7 +32,8 @@ from t2s.params import Figures, Study
 
 WIDTH: Final = 7.2  # [in] README's and a page's full width
 N_COLUMNS: Final = 5
-MARKERS: Final = "osD^vPX*"
+N_NAMES: Final = 5  # of methods in a row of a legend
+MARKERS: Final = "osD^vPX*<>ph8"  # more than a palette has colours: pairs of both repeat later
 METADATA: Final = {  # no dates: the same numbers give the same bytes
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
@@ -108,7 +109,8 @@ def read_losses(folder: Path, study: Study) -> pd.DataFrame:
         for seed in study.seeds:
             for task in range(study.n_tasks):
                 path = folder / method / f"seed{seed}" / f"task{task}" / "losses.csv"
-                frames.append(pd.read_csv(path).assign(method=method, seed=seed, task=task))
+                rows = pd.read_csv(path).assign(method=method, seed=seed, task=task)
+                frames += [] if rows.empty else [rows]  # nothing was trained
     return pd.concat(frames, ignore_index=True)
 
 
@@ -232,7 +234,7 @@ def scores(drawing: Drawing) -> Figure:
     lowest = min(drawing.summary[method][name]["low"] for method in methods for name in shown)
     ax.set_ylim(lowest - 0.1 if lowest < 0 else 0, 1.12)
     ax.set_yticks([tick / 5 for tick in range(-5, 6) if tick >= 0 or tick / 5 >= lowest])
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(methods))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(methods), N_NAMES))
     return figure
 
 
@@ -381,7 +383,7 @@ def _label(figure: Figure, drawing: Drawing, axes: list[Axes], x: str, y: str) -
         if i % n_columns and y == "success":
             ax.tick_params(labelleft=False)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(drawing.study.methods))
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), N_NAMES))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Learns one task from the kept policies of the tasks before it.
 
-Reads: demonstrations of the tasks up to this one, the suite's language embeddings, kept policies of the earlier tasks.
+Reads: demonstrations of this task and of those before it that the method looks back on, the suite's language
+embeddings, kept policies of the earlier tasks.
 Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json.
 """
 
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from t2s import lifelong, params
 from t2s.data import demonstrations, embeddings
 from t2s.data.files import atomic, write_json
+from t2s.lifelong.averages import Averages
 from t2s.lifelong.checkpoint import read
 from t2s.lifelong.learner import Learner, Windows
 
@@ -30,25 +32,39 @@ LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
 
 
 class Dataset:
-    """The demonstrations of one task as contiguous tensors on the device; a window starts at every step."""
+    """Demonstrations of tasks, one after another, as contiguous tensors on the device; a window starts at every step.
 
-    def __init__(self, demos: demonstrations.Demonstrations, chunk_len: int, device: torch.device) -> None:
+    `n_windows` says how many are of each task.
+    """
+
+    def __init__(
+        self,
+        demos: Sequence[demonstrations.Demonstrations],
+        task_embs: Sequence[np.ndarray],
+        chunk_len: int,
+        device: torch.device,
+    ) -> None:
+        def joined(arrays: Sequence[np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.concatenate(arrays)).to(device)
+
         names = ("agentview_rgb", "eye_in_hand_rgb", "joint_states", "gripper_states")
-        self.observations = {n: torch.from_numpy(getattr(demos, n)).to(device) for n in names}
-        self.actions = torch.from_numpy(demos.actions).to(device)
-        ends = np.repeat(demos.starts[1:], np.diff(demos.starts))
-        self.ends = torch.from_numpy(ends).to(device)  # (T,) where the demonstration of each step ends
+        self.observations = {name: joined([getattr(d, name) for d in demos]) for name in names}
+        self.actions = joined([d.actions for d in demos])
+        self.n_windows = [len(d.actions) for d in demos]
+        lengths = np.concatenate([np.diff(d.starts) for d in demos])
+        self.ends = joined([np.repeat(lengths.cumsum(), lengths)])  # (T,) where the demonstration of each step ends
+        self.task_embs = joined([emb[None] for emb in task_embs])
+        self.tasks = joined([np.repeat(np.arange(len(demos)), self.n_windows)])
         self.ahead = torch.arange(chunk_len, device=device)
-
-    def __len__(self) -> int:
-        return len(self.actions)
 
     def windows(self, index: Int[Tensor, "b"]) -> Windows:
         """The windows that start at these steps; past a demonstration's end its last action repeats, not valid."""
+        index = index.to(self.ends.device)
         steps = index[:, None] + self.ahead
         ends = self.ends[index][:, None]
         observations = {name: values[index] for name, values in self.observations.items()}
-        return Windows(observations, self.actions[steps.minimum(ends - 1)], steps < ends)
+        task_emb = self.task_embs[self.tasks[index]]
+        return Windows(observations, task_emb, self.actions[steps.minimum(ends - 1)], steps < ends)
 
 
 def augment(windows: Windows, learn: params.Learn, generator: torch.Generator) -> Windows:
@@ -80,25 +96,43 @@ def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Int
 
 
 def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: int, out: Path) -> list[dict[str, Any]]:
-    """Learns for `n_epochs`, saving a policy at every evaluation epoch; one row of losses an epoch."""
+    """Learns for `n_epochs`, saving a policy at every evaluation epoch; one row of losses an epoch.
+
+    Without anything to train there are no rows, and all policies are the same.
+    """
+    if not learner.trainable:
+        for epoch in learn.eval_epochs:
+            learner.checkpoint().write(out / f"epoch{epoch}.safetensors")
+        return []
+
     generator = torch.Generator().manual_seed(seed)
-    steps_per_epoch = -(-len(dataset) // learn.batch_size)
+
+    def windows(index: Int[Tensor, "b"]) -> Windows:
+        return augment(dataset.windows(index), learn, generator)
+
+    n_windows = dataset.n_windows
+    learner.look_back(map(windows, batches(sum(n_windows[:-1]), learn.batch_size, generator)))
+    pool = learner.pool(n_windows)
+    steps_per_epoch = -(-len(pool) // learn.batch_size)
     learner.optimise(learner.trainable, learn.n_epochs * steps_per_epoch)
+    averages = Averages(learner.trainable, learn.ema_decay)
     learner.checkpoint().write(out / "epoch0.safetensors")
     rows: list[dict[str, Any]] = []
     step = 0
     progress = tqdm(range(1, learn.n_epochs + 1), desc=f"learn {out}", unit="epoch", mininterval=10)
     for epoch in progress:
         epoch_rows = []
-        for index in batches(len(dataset), learn.batch_size, generator):
-            windows = augment(dataset.windows(index.to(dataset.actions.device)), learn, generator)
-            epoch_rows.append(learner.observe(windows))
+        for index in batches(len(pool), learn.batch_size, generator):
+            chosen = torch.cat([pool[index], learner.replay(n_windows, generator)])
+            epoch_rows.append(learner.observe(windows(chosen)))
+            averages.update()
             step += 1
         means = {k: float(np.mean([row[k] for row in epoch_rows])) for k in epoch_rows[0]}
         rows.append({"epoch": epoch, "step": step} | means)
         progress.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
         if epoch in learn.eval_epochs:
-            learner.checkpoint().write(out / f"epoch{epoch}.safetensors")
+            with averages.applied():
+                learner.checkpoint().write(out / f"epoch{epoch}.safetensors")
     return rows
 
 
@@ -135,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--task", type=int, required=True)
     parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--demos", type=Path, nargs="+", required=True, help="tasks 0..task, in order")
+    parser.add_argument("--demos", type=Path, nargs="+", required=True, help="manifests of tasks 0..task, in order")
     parser.add_argument("--language", type=Path, required=True)
     parser.add_argument("--previous", type=Path, nargs="*", default=[], help="kept policies of tasks 0..task-1")
     parser.add_argument("--out", type=Path, required=True)
@@ -145,24 +179,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     learn, image_size = settings.learn, params.Env.read(args.params).image_size
     torch.set_num_threads(learn.n_threads)
     device = lifelong.pick_device(learn.device)
-    demos = demonstrations.read(args.demos[args.task], image_size)
+    sources = sorted({demonstrations.source(path) for path in args.demos})
+    if len(sources) > 1:
+        raise ValueError(f"expected demonstrations of one source, got {sources}: a study never mixes them")
+    demos = [demonstrations.read(args.demos[task], image_size) for task in learner_class.reads(args.task)]
+    instructions = [d.instruction for d in demos]
     known = embeddings.read(args.language)
-    if demos.instruction not in known:
-        raise ValueError(f"{args.language}: no embedding of '{demos.instruction}'; have {sorted(known)}")
-    task_emb = known[demos.instruction]
+    for instruction in instructions:
+        if instruction not in known:
+            raise ValueError(f"{args.language}: no embedding of '{instruction}'; have {sorted(known)}")
+    task_embs = [known[instruction] for instruction in instructions]
 
     started = time.monotonic()
     learner = learner_class(settings, args.seed, device)
-    learner.start_task(args.task, task_emb, [read(path) for path in args.previous])
-    dataset = Dataset(demos, settings.policy.chunk_len, device)
+    learner.start_task(args.task, task_embs[-1], [read(path) for path in args.previous])
+    dataset = Dataset(demos, task_embs, settings.policy.chunk_len, device)
     args.out.mkdir(parents=True, exist_ok=True)
     rows = learn_task(learner, dataset, learn, args.seed, args.out)
     write_losses(args.out / "losses.csv", rows)
     names = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
-    facts = {"instruction": demos.instruction, "n_epochs": learn.n_epochs}
+    facts = {"instruction": instructions[-1], "source": sources[0], "n_epochs": learn.n_epochs}
     write_json(
         args.out / "learn.json",
-        names | facts | summary(learner, args.out, args.previous, rows[-1]["step"]),
+        names | facts | summary(learner, args.out, args.previous, rows[-1]["step"] if rows else 0),
     )
     print(f"learned {args.out} in {time.monotonic() - started:.0f} s", file=sys.stderr)
 

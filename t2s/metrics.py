@@ -26,7 +26,7 @@ from t2s.params import Metrics, Study
 
 SHARES: Final = ("new_token_share", "new_parameter_share", "delta_byte_share")
 LEARNED: Final = (
-    "suite", "method", "seed", "task", "instruction", "n_epochs", "n_steps",
+    "suite", "method", "seed", "task", "instruction", "source", "n_epochs", "n_steps",
     "n_tokens_new", "n_tokens_bank", "n_parameters_new", "n_parameters_total",
     "delta_bytes", "base_bytes", *SHARES, "active", "similarity",
 )  # fmt: skip
@@ -187,11 +187,10 @@ def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def with_chosen_epoch(learned: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
-    """`learned` with the epoch whose policy was kept of each task: the curve's earliest best."""
+    """`learned` with the epoch whose policy was kept of each task."""
     by = ["suite", "method", "seed", "task"]
-    curves = episodes[episodes.kind == "curve"]
-    rates = curves.groupby([*by, "epoch"]).success.mean()
-    chosen = rates.groupby(by).idxmax().str[-1].rename("chosen_epoch").reset_index()
+    kept = episodes[(episodes.kind == "kept") & (episodes.stage == episodes.task)]
+    chosen = kept.groupby(by).epoch.first().rename("chosen_epoch").reset_index()
     return learned.merge(chosen, on=by, how="left", validate="one_to_one")
 
 
@@ -216,13 +215,17 @@ def chains(folder: Path, study: Study) -> list[Path]:
 def read_learned(folder: Path, study: Study) -> pd.DataFrame:
     """What learning each task of each chain cost, from its learn.json.
 
-    Raises: ValueError for a missing file or field.
+    Raises: ValueError for a missing file or field, or demonstrations of more than one source.
     """
     rows = []
     for chain in chains(folder, study):
         for task in range(study.n_tasks):
             rows.append(_read_learned(chain / f"task{task}" / "learn.json"))
-    return pd.DataFrame(rows, columns=list(LEARNED))
+    learned = pd.DataFrame(rows, columns=list(LEARNED))
+    sources = sorted(learned.source.unique())
+    if len(sources) > 1:
+        raise ValueError(f"{folder}: expected demonstrations of one source, got {sources}: a study never mixes them")
+    return learned
 
 
 def _read_learned(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -31,6 +32,11 @@ SUITES: dict[str, int] = {
     "libero_90": 90,
 }
 """Number of tasks of every suite: the embedded ones, and LIBERO's, which need its scene assets."""
+
+N_PUBLISHED = 50
+"""Human demonstrations that LIBERO published of every task, with images of `PUBLISHED_SIZE`."""
+PUBLISHED_SIZE = 128
+"""[px]"""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -77,8 +83,29 @@ class Env(Section):
 
 
 class Demos(Section):
+    source: Literal["scripted", "download"]
     n_demos: PositiveInt
     seed: NonNegativeInt
+
+    @pydantic.model_validator(mode="after")
+    def _exist(self) -> Self:
+        if self.source == "download" and self.n_demos > N_PUBLISHED:
+            raise ValueError(f"expected n_demos <= {N_PUBLISHED}, as were published, got {self.n_demos}")
+        return self
+
+
+class Download(Section):
+    folder: str
+    demos_revision: str
+    assets_revision: str
+    n_workers: PositiveInt
+
+    @pydantic.field_validator("demos_revision", "assets_revision")
+    @classmethod
+    def _is_commit(cls, revision: str) -> str:
+        if re.fullmatch("[0-9a-f]{40}", revision) is None:
+            raise ValueError(f"expected a commit of 40 hexadecimal digits, got '{revision}'")
+        return revision
 
 
 class Language(Section):
@@ -113,6 +140,7 @@ class Learn(Section):
     warmup_steps: NonNegativeInt
     weight_decay: NonNegativeFloat
     clip_norm: PositiveFloat
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
     shift_px: NonNegativeInt
     brightness: Fraction
     n_threads: PositiveInt
@@ -145,10 +173,52 @@ class Sequential(Section):
     learner: Literal["sequential"]
 
 
-LEARNERS: dict[str, type[Section]] = {"t2s": T2S, "sequential": Sequential}
+class ER(Section):
+    learner: Literal["er"]
+    n_memories: PositiveInt
+    n_replayed: PositiveInt
+
+
+class EWC(Section):
+    learner: Literal["ewc"]
+    e_lambda: NonNegativeFloat
+    gamma: Fraction
+
+
+class PackNet(Section):
+    learner: Literal["packnet"]
+    prune_perc: Annotated[float, Field(gt=0.0, lt=1.0)]
+    post_prune_share: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class TAIL(Section):
+    learner: Literal["tail"]
+    rank: PositiveInt
+    new_lr: PositiveFloat
+
+
+class SingleTask(Section):
+    learner: Literal["single_task"]
+
+
+class Multitask(Section):
+    learner: Literal["multitask"]
+
+
+LEARNERS: dict[str, type[Section]] = {
+    "t2s": T2S,
+    "sequential": Sequential,
+    "er": ER,
+    "ewc": EWC,
+    "packnet": PackNet,
+    "tail": TAIL,
+    "single_task": SingleTask,
+    "multitask": Multitask,
+}
 """Model of the values of every learner, by the name that `methods.<name>.learner` gives."""
 
-Method = Annotated[T2S | Sequential, Field(discriminator="learner")]
+AnyMethod = T2S | Sequential | ER | EWC | PackNet | TAIL | SingleTask | Multitask
+Method = Annotated[AnyMethod, Field(discriminator="learner")]
 
 
 class Methods(pydantic.RootModel[dict[str, Method]]):
@@ -182,6 +252,14 @@ class Evaluate(Section):
         return self.protocols[self.protocol]
 
 
+class Engine(Section):
+    """Changes no record, so no rule depends on it."""
+
+    retries: NonNegativeInt
+    hang_s: Annotated[float, Field(ge=2.0)]
+    recycle_after: PositiveInt
+
+
 class Metrics(Section):
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)]
     n_bootstrap: PositiveInt
@@ -206,14 +284,29 @@ class Params(Section):
     assets: Assets
     env: Env
     demos: Demos
+    download: Download
     language: Language
     policy: Policy
     learn: Learn
     methods: Methods
     evaluate: Evaluate
+    engine: Engine
     metrics: Metrics
     film: Film
     figures: Figures
+
+    @pydantic.model_validator(mode="after")
+    def _was_published(self) -> Self:
+        if self.demos.source != "download":
+            return self
+        unpublished = [suite for suite in self.study.suites if not suite.startswith("libero_")]
+        if unpublished:
+            raise ValueError(f"expected suites libero_* with demos.source 'download', got {unpublished}")
+        if self.env.image_size != PUBLISHED_SIZE:
+            raise ValueError(
+                f"expected env.image_size {PUBLISHED_SIZE} with demos.source 'download', got {self.env.image_size}"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -254,7 +347,7 @@ def check(sections: dict[str, Any]) -> Params:
     return _validate(Params, sections, prefix="")
 
 
-def method(source: str, name: str) -> T2S | Sequential:
+def method(source: str, name: str) -> AnyMethod:
     """The values of method `name` in the section `methods` of `source`."""
     methods = _validate(Methods, read(source).get("methods", {}), prefix="methods").root
     if name not in methods:

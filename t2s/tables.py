@@ -48,6 +48,17 @@ PUBLISHED: Final = (
     "Published by others, on LIBERO's suites and with other policies; not comparable with our"
     " numbers digit by digit. In %."
 )
+METHODS: Final = {
+    "er": "er: keeps and replays demonstrations of all earlier tasks.",
+    "packnet": "packnet: told the task in its source; here, as for t2s, tail and single_task, the nearest known"
+    " instruction names it. Trainable parameters are those that a task owns after pruning; its learning curve has"
+    " policies before pruning, which are never kept.",
+    "single_task": "single_task: a network for every task; trainable parameters as a share of all these networks.",
+    "multitask": "multitask: not lifelong; learns all tasks so far anew at every stage, with k times the steps at the"
+    " k-th, from all their demonstrations.",
+}
+"""What a reader of the headline must know of a method of the study, by its name in params.yaml."""
+
 DASH: Final = "–"
 
 
@@ -63,6 +74,7 @@ def main() -> None:
     success = pd.read_csv(args.results / "success.csv")
     tasks = pd.read_csv(args.results / "tasks.csv")
     intervals = f"In brackets {confidence:.0%} intervals"
+    shown_by = f"Demonstrations: {tasks.source.iloc[0]}."
     bootstrap = f"{intervals}, bootstrapped over seeds and tasks."
     wilson = f"{intervals} (Wilson) over the episodes of all seeds; in %."
     folder = args.results / "tables"
@@ -70,7 +82,13 @@ def main() -> None:
         folder / "headline",
         "Lifelong learning",
         headline(summary, study, text=True),
-        [DEFINITIONS.format(states=STATES[fresh]), bootstrap, RECONSTRUCTION],
+        [
+            DEFINITIONS.format(states=STATES[fresh]),
+            bootstrap,
+            shown_by,
+            *(note for method, note in METHODS.items() if method in study.methods),
+            RECONSTRUCTION,
+        ],
         raw=headline(summary, study, text=False),
     )
     write(

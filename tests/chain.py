@@ -63,7 +63,7 @@ class Chain:
         return [
             *["--suite", SUITE, "--method", self.method, "--seed", "0"],
             *["--kind", kind, "--stage", str(stage), "--task", str(task)],
-            *["--params", source, "--language", str(self.language)],
+            *["--params", source, "--engine", "params.yaml", "--language", str(self.language)],
             *["--checkpoints", *map(str, checkpoints)],
         ]
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,15 +24,14 @@ class WalkEnv:
         self.rng = np.random.default_rng(0)
         self.x = 0.0
 
-    def reset(self, init_state: np.ndarray, seed: int, settle_steps: int) -> Observation:
+    def reset(self, init_state: np.ndarray, seed: int, settle_steps: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.x = float(init_state[0])
         time.sleep(0.02 * self.rng.random())  # so that workers end in no particular order
-        return self._observe()
 
-    def step(self, action: np.ndarray) -> tuple[Observation, bool]:
+    def advance(self, action: np.ndarray) -> bool:
         self.x += float(action[0]) + self.rng.normal()
-        return self._observe(), self.x > 3.0
+        return self.x > 3.0
 
     def frame(self, size: int) -> np.ndarray:
         return np.full((size, size, 3), int(self.x) % 256, np.uint8)
@@ -39,7 +39,7 @@ class WalkEnv:
     def close(self) -> None:
         pass
 
-    def _observe(self) -> Observation:
+    def observe(self) -> Observation:
         return {"x": np.array([self.x])}
 
 
@@ -55,7 +55,8 @@ class HashPolicy:
         self.rng = np.random.default_rng(seed)
         self.fingerprint = ""
 
-    def act(self, observation: Observation) -> np.ndarray:
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
+        observation = observe()
         seen = b"".join(observation[key].tobytes() for key in sorted(observation))
         self.fingerprint = hashlib.sha256(self.fingerprint.encode() + seen).hexdigest()
         return self.rng.uniform(-1, 1, 7).astype(np.float32)
@@ -63,21 +64,59 @@ class HashPolicy:
 
 @dataclass(frozen=True)
 class MakePolicy:
-    """Policies by key: 'raise' and 'die' do so at their first action."""
+    """Policies by key: 'raise', 'die' and 'hang' do so at their first action, 'dawdle' takes 0.25 s for each."""
 
     def __call__(self, key: str) -> HashPolicy:
-        return {"raise": Raises, "die": Dies}.get(key, HashPolicy)()
+        return {"raise": Raises, "die": Dies, "hang": Hangs, "dawdle": Dawdles}.get(key, HashPolicy)()
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Policy 'bad' is what `keys` says, one try after another; the files of the folder count the tries."""
+
+    folder: Path
+    keys: tuple[str, ...]
+
+    def __call__(self, key: str) -> HashPolicy:
+        if key != "bad":
+            return HashPolicy()
+        n_tries = len(list(self.folder.iterdir()))
+        (self.folder / str(n_tries)).touch()
+        return MakePolicy()(self.keys[n_tries])
 
 
 class Raises(HashPolicy):
-    def act(self, observation: Observation) -> np.ndarray:
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
         raise ZeroDivisionError("the gripper is on fire")
 
 
 class Dies(HashPolicy):
-    def act(self, observation: Observation) -> np.ndarray:
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")
+
+
+class Hangs(HashPolicy):
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        raise AssertionError("unreachable")
+
+
+class Dawdles(HashPolicy):
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
+        time.sleep(0.25)
+        return super().act(observe)
+
+
+@dataclass(frozen=True)
+class MakeCountedEnv:
+    """A random walk that leaves a file for every one that is made."""
+
+    folder: Path
+
+    def __call__(self) -> WalkEnv:
+        (self.folder / str(os.getpid())).touch(exist_ok=False)
+        return WalkEnv()
 
 
 def fail_to_make() -> WalkEnv:

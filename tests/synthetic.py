@@ -1,14 +1,15 @@
-"""A small study's episode records and learning reports, drawn at random."""
+"""A small study's demonstrations, episode records and learning reports, drawn at random."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from t2s.data import files, records
+from t2s.data import demonstrations, files, records
 
 VERSIONS = {"mujoco": "3.3.2", "robosuite": "1.4.0", "gl": "osmesa", "device": "cpu"}
 EPOCHS = (0, 10, 20)
@@ -74,6 +75,37 @@ def episodes(p: float, n: int, rng: np.random.Generator, **fields: Any) -> Itera
         yield record(init_index=index, episode_seed=index, success=success, **fields)
 
 
+def demo(n_steps: int, size: int, seed: int) -> dict[str, Any]:
+    """One demonstration with every array that LIBERO writes; images in one colour, so that files are small."""
+    rng = np.random.default_rng(seed)
+    image = np.full((n_steps, size, size, 3), rng.integers(0, 256), dtype=np.uint8)
+    dims = {"joint_states": 7, "gripper_states": 2, "ee_pos": 3, "ee_ori": 3, "ee_states": 6}
+    states = {f"obs/{key}": rng.normal(size=(n_steps, dim)) for key, dim in dims.items()}
+    ends = np.zeros(n_steps, dtype=np.uint8)
+    ends[-1] = 1
+    return states | {
+        "obs/agentview_rgb": image,
+        "obs/eye_in_hand_rgb": image,
+        "actions": rng.uniform(-1, 1, (n_steps, 7)),
+        "states": rng.normal(size=(n_steps, 20)),
+        "robot_states": rng.normal(size=(n_steps, 9)),
+        "dones": ends,
+        "rewards": ends,
+        "init_state": np.zeros(20),
+        "model_file": "<mujoco/>",
+    }
+
+
+def write_demos(
+    path: Path, lengths: Sequence[int], size: int, instruction: str, source: str = "scripted", **changes: np.ndarray
+) -> None:
+    """Write demonstrations of so many steps each; `changes` replace arrays of the first."""
+    demos = [demo(n_steps, size, seed) for seed, n_steps in enumerate(lengths)]
+    demos[0] |= {key.replace("__", "/"): array for key, array in changes.items()}
+    problem = json.dumps({"language_instruction": instruction})
+    demonstrations.write(path, demos, {"problem_info": problem, "source": source})
+
+
 def _write_episodes(folder: Path, chain: Path, n_tasks: int, n: int, rng: np.random.Generator) -> None:
     suite, method, seed = chain.parts[0], chain.parts[1], int(chain.parts[2].removeprefix("seed"))
     who: dict[str, Any] = {"suite": suite, "method": method, "seed": seed}
@@ -127,6 +159,7 @@ def learn(chain: Path, k: int, rng: np.random.Generator) -> dict[str, Any]:
         "seed": int(seed.removeprefix("seed")),
         "task": k,
         "instruction": f"pick up the {COLOURS[k]} cube and place it in the bin",
+        "source": "scripted",
         "n_epochs": 20,
         "n_steps": 600,
         "n_tokens_new": new if grows else None,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 from synthetic import record
 
 from t2s import choose
@@ -16,7 +18,9 @@ from t2s.data import records
 CURVE = {0: [False, False], 20: [True, False], 40: [False, True], 60: [False, False]}
 
 
-def write(folder: Path, curve: dict[int, list[bool]] = CURVE, kind: str = "curve") -> list[str]:
+def write(
+    folder: Path, curve: dict[int, list[bool]] = CURVE, kind: str = "curve", unfinished: tuple[int, ...] = ()
+) -> list[str]:
     """The records and checkpoints of a curve; the command's arguments."""
     episodes = [
         record(kind=kind, epoch=epoch, init_index=i, success=success)
@@ -25,8 +29,9 @@ def write(folder: Path, curve: dict[int, list[bool]] = CURVE, kind: str = "curve
     ]
     records.write(folder / "task0_curve.jsonl", episodes)
     checkpoints = [folder / f"epoch{epoch}.safetensors" for epoch in curve]
-    for path in checkpoints:
-        path.write_bytes(path.name.encode())
+    for path, epoch in zip(checkpoints, curve, strict=True):
+        header = {"task": 0} | ({"finished": False} if epoch in unfinished else {})
+        save_file({"weight": np.full(2, epoch)}, path, {"t2s": json.dumps(header)})
     named = [str(path) for path in checkpoints]
     curve_path, out = str(folder / "task0_curve.jsonl"), str(folder / "out")
     return ["--curve", curve_path, "--out", out, "--checkpoints", *named]
@@ -34,7 +39,22 @@ def write(folder: Path, curve: dict[int, list[bool]] = CURVE, kind: str = "curve
 
 def test_the_earliest_of_the_best_epochs_is_copied(tmp_path: Path) -> None:
     choose.main(write(tmp_path))
-    assert (tmp_path / "out/policy.safetensors").read_bytes() == b"epoch20.safetensors"
+    assert (tmp_path / "out/policy.safetensors").read_bytes() == (tmp_path / "epoch20.safetensors").read_bytes()
+
+
+def test_a_policy_that_is_not_finished_is_never_left(tmp_path: Path) -> None:
+    choose.main(write(tmp_path, unfinished=(0, 20)))
+    chosen = json.loads((tmp_path / "out/chosen.json").read_text())
+    assert (chosen["epoch"], chosen["success"]["20"]) == (40, 0.5)
+    with pytest.raises(ValueError, match="expected a finished policy"):
+        choose.main(write(tmp_path, unfinished=tuple(CURVE)))
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    arguments = write(tmp_path)
+    (tmp_path / "epoch20.safetensors").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"epoch20.safetensors: expected a checkpoint"):
+        choose.main(arguments)
 
 
 def test_the_success_of_every_epoch_is_told(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from t2s.sim.expert.follow import Demo
 
 pytestmark = pytest.mark.sim
 SIZE = 64
-PARAMS = json.dumps({"demos": {"n_demos": 2, "seed": 0}, "env": {"image_size": SIZE}})
+PARAMS = json.dumps({"demos": {"source": "scripted", "n_demos": 2, "seed": 0}, "env": {"image_size": SIZE}})
 
 
 def run(folder: Path) -> tuple[Path, Path]:
@@ -35,6 +35,7 @@ def test_the_manifest_describes_the_file(written):
     found = json.loads(manifest.read_text())
     assert found.pop("n_attempts") >= 2
     assert found == {
+        "file": "task1_demo.hdf5",
         "sha256": files.sha256(out),
         "n_demos": 2,
         "n_samples": len(read.actions),
@@ -62,9 +63,11 @@ def test_rendered_observations_are_those_of_a_rollout():
     env = Env(task.bddl_path, SIZE)
     try:
         init_state = np.load(task.init_states_path)[0]
-        observations, states = [env.reset(init_state, 4, 5)], [env.state()]
+        env.reset(init_state, 4, 5)
+        observations, states = [env.observe()], [env.state()]
         for action in np.random.default_rng(0).uniform(-1, 1, (12, 7)):
-            observations.append(env.step(action)[0])
+            env.advance(action)
+            observations.append(env.observe())
             states.append(env.state())
         demo = Demo(np.stack(states), np.zeros((len(states), 7), dtype=np.float32), 8)
         arrays = demos.render(env, demo)
@@ -138,7 +141,7 @@ def test_forty_demonstrations_take_less_than_forty_seconds(tmp_path):
 
     start = time.process_time()
     task = suites.task("blocks_object", 0)
-    demos.write(task, params.Demos(n_demos=40, seed=0), SIZE, tmp_path / "x.hdf5")
+    demos.write(task, params.Demos(source="scripted", n_demos=40, seed=0), SIZE, tmp_path / "x.hdf5")
     assert time.process_time() - start < 40
 
 

@@ -42,9 +42,11 @@ def actions(n_steps: int, seed: int) -> np.ndarray:
 
 def roll_out(env, init_state, seed=3, n_steps=30):
     """All observations and states of an episode of random actions."""
-    observations, states = [env.reset(init_state, seed, SETTLE_STEPS)], [env.state()]
+    env.reset(init_state, seed, SETTLE_STEPS)
+    observations, states = [env.observe()], [env.state()]
     for action in actions(n_steps, seed=9):
-        observations.append(env.step(action)[0])
+        env.advance(action)
+        observations.append(env.observe())
         states.append(env.state())
     return observations, np.stack(states)
 
@@ -57,7 +59,8 @@ def assert_same(first, second):
 
 
 def test_an_observation_has_the_documented_arrays(env, init_states):
-    observation = env.reset(init_states[0], 0, SETTLE_STEPS)
+    env.reset(init_states[0], 0, SETTLE_STEPS)
+    observation = env.observe()
     found = {key: (array.dtype, array.shape) for key, array in observation.items()}
     assert found == {
         "agentview_rgb": (np.uint8, (SIZE, SIZE, 3)),
@@ -112,7 +115,7 @@ def test_the_gripper_goes_where_the_action_points(env, init_states):
     env.reset(init_states[0], 0, SETTLE_STEPS)
     start, _ = env.grip_pose()
     for _ in range(10):
-        env.step(np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0]))
+        env.advance(np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0]))
     moved = env.grip_pose()[0] - start
     assert moved[1] > 0.08
     assert np.abs(moved[[0, 2]]).max() < 0.02
@@ -131,7 +134,8 @@ def test_a_sampled_state_depends_on_its_seed_alone(env):
 
 
 def test_the_frame_for_people_is_the_agents_view_turned_upright(env, init_states):
-    observation = env.reset(init_states[0], 0, SETTLE_STEPS)
+    env.reset(init_states[0], 0, SETTLE_STEPS)
+    observation = env.observe()
     np.testing.assert_array_equal(env.frame(SIZE), observation["agentview_rgb"][::-1])
     assert env.frame(200).shape == (200, 200, 3)
 
@@ -144,7 +148,7 @@ def test_a_wrong_initial_state_is_an_error(env):
 @pytest.mark.parametrize("action", [np.zeros(6), np.full(7, np.nan)])
 def test_a_wrong_action_is_an_error(env, action):
     with pytest.raises(ValueError, match="expected an action of 7 finite numbers"):
-        env.step(action)
+        env.advance(action)
 
 
 def test_a_scene_without_room_is_an_error(tmp_path):

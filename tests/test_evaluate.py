@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +19,7 @@ from t2s import evaluate
 from t2s.data import embeddings, records, suites
 from t2s.lifelong import load_policy
 from t2s.sim import rollout
+from t2s.sim.worker import Worker
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +165,35 @@ def test_a_curve_is_the_same_file_for_any_number_of_workers(t2s: chain.Chain, tm
     found = lines(tmp_path / "1.jsonl")
     assert [(r["epoch"], r["init_index"]) for r in found] == [(0, 0), (0, 1), (20, 0), (20, 1)]
     assert len({r["fingerprint"] for r in found}) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_a_worker_killed_in_the_middle_of_a_job_loses_no_episode_and_changes_no_record(
+    t2s: chain.Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rules = chain.sections("t2s")["evaluate"]["protocols"]["blocks"] | {"n_rollouts": 6}
+    changed = {"evaluate": chain.sections("t2s")["evaluate"] | {"protocols": {"blocks": rules}}}
+    engine = json.dumps({"engine": {"retries": 1, "hang_s": 300, "recycle_after": 4}})
+    arguments = [*t2s.arguments("curve", 1, 1, changed), "--engine", engine]
+    evaluate.main([*arguments, "--workers", "1", "--out", str(tmp_path / "calm.jsonl")])
+    killed: list[int] = []
+    take = Worker.take
+
+    def take_and_kill_another(worker: Worker) -> rollout.Outcome | None:
+        nonlocal killed
+        outcome = take(worker)
+        others = [p.pid for p in multiprocessing.active_children() if p is not worker.process and p.pid]
+        if outcome is not None and not killed:
+            killed += others[:1]
+            os.kill(killed[0], signal.SIGKILL)  # it has an episode, as always while some are due
+        return outcome
+
+    monkeypatch.setattr(Worker, "take", take_and_kill_another)
+    evaluate.main([*arguments, "--workers", "2", "--out", str(tmp_path / "killed.jsonl")])
+    assert capfd.readouterr().err.count("its worker died (SIGKILL); it is run again (1 of 1)") == len(killed) == 1
+    assert len(lines(tmp_path / "killed.jsonl")) == 12
+    assert (tmp_path / "killed.jsonl").read_bytes() == (tmp_path / "calm.jsonl").read_bytes()
 
 
 @pytest.mark.sim

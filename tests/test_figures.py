@@ -90,6 +90,16 @@ def test_a_method_has_one_colour_and_one_marker(three_tasks: Path) -> None:
     assert len(set(shown.colours.values())) == len(set(shown.markers.values())) == 2
 
 
+def test_a_task_for_which_nothing_was_trained_has_no_losses(tmp_path: Path) -> None:
+    sections = synthetic.params(2, seeds=(0,))
+    folder = results(tmp_path, sections)
+    (folder / "runs" / SUITE / "t2s/seed0/task1/losses.csv").write_text("epoch,step,loss,lr,grad_norm\n")
+    shown = drawing(folder, sections)
+    assert set(shown.losses[shown.losses.task == 1].method) == {"sequential"}
+    with plt.rc_context(figures.style(shown.look)):
+        figures.save(figures.losses(shown), tmp_path / "losses", dpi=50)
+
+
 def test_an_unknown_suite_is_named(three_tasks: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown suite 'x'; have \['blocks_object'\]"):
         figures.read(three_tasks, "x", json.dumps(synthetic.params()))

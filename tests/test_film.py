@@ -43,7 +43,7 @@ def test_a_film_too_large_shows_fewer_frames() -> None:
 def test_every_task_learned_is_filmed(tmp_path: Path) -> None:
     made = chain.make(tmp_path, "t2s")
     arguments = made.arguments("kept", 1, 0)
-    drop = {"--kind", "--stage", "--task"}
+    drop = {"--kind", "--stage", "--task", "--engine"}
     pairs = zip(arguments[:-3:2], arguments[1:-3:2], strict=True)
     kept = [part for pair in pairs if pair[0] not in drop for part in pair]
     film.main([*kept, *arguments[-3:], "--out", str(tmp_path / "films")])

@@ -25,6 +25,8 @@ ONLY_IN = {
     "libero": "t2s/sim/",
     "bddl": "t2s/sim/",
     "h5py": "t2s/data/demonstrations.py",
+    "httpx2": "t2s/data/hub.py",
+    "huggingface_hub": "t2s/data/hub.py",
     "matplotlib": "t2s/figures.py",
     "seaborn": "t2s/figures.py",
     "transformers": "t2s/language.py",

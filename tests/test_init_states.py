@@ -35,7 +35,7 @@ def test_liberos_states_are_read_and_kept_as_npy(task, tmp_path):
 
 def test_a_pickle_that_is_not_liberos_stays_unread(task, tmp_path, capsys):
     path = tmp_path / "x.pruned_init"
-    path.write_bytes(pickle.dumps(Evil()))
+    path.write_bytes(pickle.dumps(Evil(), protocol=2))
     with pytest.raises(ValueError, match=r"x\.pruned_init: expected hf-libero 0\.1\.4's file of sha256 \w+, got"):
         init_states.read(replace(task, init_states_path=path))
     assert capsys.readouterr().out == ""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import synthetic
 import torch
 
 from t2s import learn, params
@@ -16,7 +17,7 @@ SECTIONS = params.read(str(ROOT / "params.yaml"))
 INSTRUCTION = "push the red cube"
 
 
-def demos(lengths=(5, 3), size=32):
+def demos(lengths=(5, 3), instruction=INSTRUCTION, size=32):
     rng = np.random.default_rng(0)
     n = sum(lengths)
     return demonstrations.Demonstrations(
@@ -26,7 +27,7 @@ def demos(lengths=(5, 3), size=32):
         gripper_states=rng.normal(size=(n, 2)).astype(np.float32),
         actions=rng.uniform(-1, 1, (n, 7)).astype(np.float32),
         starts=np.cumsum([0, *lengths]),
-        instruction=INSTRUCTION,
+        instruction=instruction,
         source="scripted",
     )
 
@@ -35,9 +36,24 @@ def settings(**learn_values):
     return params.Learn(**(SECTIONS["learn"] | {"device": "cpu"} | learn_values))
 
 
+def dataset(*of_tasks):
+    task_embs = [np.full(8, task, np.float32) for task in range(len(of_tasks))]
+    return learn.Dataset(of_tasks, task_embs, 2, torch.device("cpu"))
+
+
+def test_tasks_follow_one_another_each_with_its_instruction():
+    one, two = demos((5, 3)), demos((4,))
+    joined = dataset(one, two)
+    assert joined.n_windows == [8, 4]
+    windows = joined.windows(torch.tensor([7, 8, 11]))
+    assert windows.valid.tolist() == [[True, False], [True, True], [True, False]]
+    assert torch.equal(windows.actions[:, 0], torch.from_numpy(np.stack([one.actions[7], *two.actions[[0, 3]]])))
+    assert windows.task_emb[:, 0].tolist() == [0.0, 1.0, 1.0]
+
+
 def test_a_window_never_crosses_into_the_next_demonstration():
     data = demos()
-    windows = learn.Dataset(data, 4, torch.device("cpu")).windows(torch.tensor([0, 3, 5]))
+    windows = learn.Dataset([data], [np.ones(8, np.float32)], 4, torch.device("cpu")).windows(torch.tensor([0, 3, 5]))
     assert windows.valid.tolist() == [[True] * 4, [True, True, False, False], [True, True, True, False]]
     assert torch.equal(windows.actions[1], torch.from_numpy(data.actions[[3, 4, 4, 4]]))
     assert torch.equal(windows.observations["agentview_rgb"], torch.from_numpy(data.agentview_rgb[[0, 3, 5]]))
@@ -49,13 +65,13 @@ def test_an_epoch_draws_every_window_once():
 
 
 def test_no_augmentation_leaves_images_as_they_are():
-    windows = learn.Dataset(demos(), 2, torch.device("cpu")).windows(torch.arange(4))
+    windows = dataset(demos()).windows(torch.arange(4))
     same = learn.augment(windows, settings(shift_px=0, brightness=0.0), torch.Generator())
     assert torch.equal(same.observations["agentview_rgb"], windows.observations["agentview_rgb"])
 
 
 def test_augmentation_moves_whole_images_within_the_limit():
-    windows = learn.Dataset(demos(), 2, torch.device("cpu")).windows(torch.arange(8))
+    windows = dataset(demos()).windows(torch.arange(8))
     before = windows.observations["agentview_rgb"]
     moved = learn.augment(windows, settings(shift_px=2, brightness=0.0), torch.Generator().manual_seed(1))
     after = moved.observations["agentview_rgb"]
@@ -74,6 +90,7 @@ def test_augmentation_moves_whole_images_within_the_limit():
 def files(tmp_path):
     """Real demonstrations as the pipeline writes them, their embedding, and params small enough for seconds."""
     hdf5, language = tmp_path / "task0_demo.hdf5", tmp_path / "language.safetensors"
+    synthetic.write_demos(hdf5, [5, 3], 32, INSTRUCTION)
     small = {
         "env": {"image_size": 32},
         "policy": SECTIONS["policy"] | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6]},
@@ -90,9 +107,8 @@ def run(hdf5, language, source, out, method="t2s"):
 
 
 @pytest.mark.parametrize("method", ["t2s", "sequential"])
-def test_the_command_writes_policies_losses_and_counts_and_the_same_bytes_again(files, tmp_path, monkeypatch, method):
+def test_the_command_writes_policies_losses_and_counts_and_the_same_bytes_again(files, tmp_path, method):
     hdf5, language, source = files
-    monkeypatch.setattr(demonstrations, "read", lambda path, image_size: demos())
     run(hdf5, language, source, tmp_path / "a", method)
     run(hdf5, language, source, tmp_path / "b", method)
     names = {"epoch0.safetensors", "epoch1.safetensors", "epoch2.safetensors", "losses.csv", "learn.json"}
@@ -103,15 +119,24 @@ def test_the_command_writes_policies_losses_and_counts_and_the_same_bytes_again(
     assert [row["epoch"] for row in rows] == ["1", "2"]
     counts = json.loads((tmp_path / "a" / "learn.json").read_text())
     assert counts["n_steps"] == 4
+    assert counts["source"] == "scripted"
     assert counts["new_parameter_share"] == 1.0
 
 
-def test_an_instruction_without_embedding_is_named(files, tmp_path, monkeypatch):
+def test_an_instruction_without_embedding_is_named(files, tmp_path):
     hdf5, language, source = files
-    monkeypatch.setattr(demonstrations, "read", lambda path, image_size: demos())
     embeddings.write(language, {"other": np.ones(8, np.float32)}, "none")
     with pytest.raises(ValueError, match=r"no embedding of 'push the red cube'; have \['other'\]"):
         run(hdf5, language, source, tmp_path / "a")
+
+
+def test_demonstrations_of_two_sources_are_never_mixed(files, tmp_path):
+    scripted, language, source = files
+    human = tmp_path / "human_demo.hdf5"
+    synthetic.write_demos(human, [3], 32, INSTRUCTION, source="human")
+    where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "1", "--params", source]
+    with pytest.raises(ValueError, match=r"expected demonstrations of one source, got \['human', 'scripted'\]"):
+        learn.main([*where, "--demos", str(scripted), str(human), "--language", str(language), "--out", str(tmp_path)])
 
 
 def test_a_damaged_demonstration_file_is_one_line_and_nothing_is_written(files, tmp_path):

@@ -7,8 +7,8 @@ import torch
 
 from t2s import lifelong, params
 from t2s.lifelong import checkpoint
+from t2s.lifelong.checkpoint import TASK_EMB
 from t2s.lifelong.learner import Windows
-from t2s.lifelong.t2s import TASK_EMB
 
 ROOT = Path(__file__).parent.parent
 SECTIONS = params.read(str(ROOT / "params.yaml"))
@@ -16,10 +16,8 @@ SMALL = {
     "policy": SECTIONS["policy"]
     | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6], "chunk_len": 4, "replan_every": 2},
     "learn": SECTIONS["learn"] | {"batch_size": 4, "warmup_steps": 1, "device": "cpu"},
-    "methods": {
-        "t2s": SECTIONS["methods"]["t2s"] | {"n_tokens": 12, "new_tokens_max": 3, "new_tokens_min": 1},
-        "sequential": SECTIONS["methods"]["sequential"],
-    },
+    "methods": SECTIONS["methods"]
+    | {"t2s": SECTIONS["methods"]["t2s"] | {"n_tokens": 12, "new_tokens_max": 3, "new_tokens_min": 1}},
 }
 EMBEDDINGS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
 
@@ -42,6 +40,11 @@ def observations(b=4):
     }
 
 
+def windows(task, actions):
+    task_emb = torch.from_numpy(EMBEDDINGS[task]).expand(4, -1)
+    return Windows(observations(), task_emb, actions, torch.ones(4, 4, dtype=torch.bool))
+
+
 def learn(method, task, earlier, folder, n_steps=3, source=source()):  # noqa: B008
     """Learns a few steps of random actions; the path of the kept checkpoint."""
     learner_class, settings = lifelong.pick(source, method)
@@ -50,8 +53,7 @@ def learn(method, task, earlier, folder, n_steps=3, source=source()):  # noqa: B
     learner.optimise(learner.trainable, n_steps)
     generator = torch.Generator().manual_seed(task)
     for _ in range(n_steps):
-        actions = torch.rand(4, 4, 7, generator=generator) * 2 - 1
-        learner.observe(Windows(observations(), actions, torch.ones(4, 4, dtype=torch.bool)))
+        learner.observe(windows(task, torch.rand(4, 4, 7, generator=generator) * 2 - 1))
     path = folder / f"{method}{task}.safetensors"
     learner.checkpoint().write(path)
     return path
@@ -68,7 +70,7 @@ def act(method, paths, task, source=source(), sample=False):  # noqa: B008
     policy = lifelong.load_policy(source, method, paths, EMBEDDINGS[task], sample=sample)
     policy.reset(7)
     first = {name: values[0].numpy() for name, values in observations().items()}
-    return policy, np.stack([policy.act(first) for _ in range(5)])
+    return policy, np.stack([policy.act(lambda: first) for _ in range(5)])
 
 
 @pytest.mark.parametrize("reuse", ["language", "all", "none", "random"])
@@ -80,6 +82,17 @@ def test_t2s_computes_bit_identical_actions_for_old_tasks_after_later_ones(tmp_p
         now, actions_now = act("t2s", paths, task, values)
         assert np.array_equal(actions_then, actions_now)
         assert then.fingerprint == now.fingerprint
+
+
+@pytest.mark.parametrize("method", ["packnet", "tail", "single_task"])
+def test_what_acts_on_an_old_task_is_bit_identical_after_later_ones(tmp_path, method):
+    paths = chain(method, 4, tmp_path)
+    for task in range(3):
+        then, actions_then = act(method, paths[: task + 1], task)
+        now, actions_now = act(method, paths, task)
+        assert np.array_equal(actions_then, actions_now)
+        assert then.fingerprint == now.fingerprint
+    assert len({act(method, paths, task)[0].fingerprint for task in range(4)}) == 4
 
 
 def test_sequential_forgets(tmp_path):
@@ -116,8 +129,7 @@ def test_only_the_new_group_learns_and_is_in_the_optimiser(tmp_path):
     named = dict(learner.network.named_parameters())
     assert in_optimiser == {id(p) for name, p in named.items() if name.endswith(".1")}
     base = {name: p.detach().clone() for name, p in named.items() if name.endswith(".0")}
-    actions = torch.zeros(4, 4, 7)
-    learner.observe(Windows(observations(), actions, torch.ones(4, 4, dtype=torch.bool)))
+    learner.observe(windows(1, torch.zeros(4, 4, 7)))
     assert all(torch.equal(named[name], values) for name, values in base.items())
 
 
@@ -135,11 +147,10 @@ def test_the_policy_is_found_by_the_instruction_alone(tmp_path):
     assert len(set(fingerprints)) == 3
 
 
-def test_learning_twice_gives_the_same_bytes(tmp_path):
-    a, b = tmp_path / "a", tmp_path / "b"
-    for method in ("t2s", "sequential"):
-        for one, two in zip(chain(method, 2, a), chain(method, 2, b), strict=True):
-            assert one.read_bytes() == two.read_bytes()
+@pytest.mark.parametrize("method", params.LEARNERS)
+def test_learning_twice_gives_the_same_bytes(tmp_path, method):
+    for one, two in zip(chain(method, 2, tmp_path / "a"), chain(method, 2, tmp_path / "b"), strict=True):
+        assert one.read_bytes() == two.read_bytes()
 
 
 def test_seeds_differ(tmp_path):
@@ -163,7 +174,7 @@ def test_chunks_are_replanned_as_they_run(tmp_path):
     assert not np.array_equal(actions[0], actions[1])
 
 
-@pytest.mark.parametrize("method", ["t2s", "sequential"])
+@pytest.mark.parametrize("method", params.LEARNERS)
 def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path, method):
     paths = chain(method, 1, tmp_path)
     wider = json.loads(source())

@@ -168,6 +168,15 @@ def test_a_missing_or_short_learn_json_is_named(tmp_path: Path) -> None:
         metrics.read_learned(tmp_path, ONE_TASK)
 
 
+def test_demonstrations_of_two_sources_in_one_study_are_refused(tmp_path: Path) -> None:
+    study = synthetic.params()["study"]
+    synthetic.write(tmp_path, study)
+    path = tmp_path / "runs/blocks_object/t2s/seed1/task0/learn.json"
+    path.write_text(path.read_text().replace('"scripted"', '"human"'))
+    with pytest.raises(ValueError, match=r"expected demonstrations of one source, got \['human', 'scripted'\]"):
+        metrics.read_learned(tmp_path / "runs", Study(**study))
+
+
 def test_the_command_writes_the_same_bytes_twice(tmp_path: Path) -> None:
     sections = synthetic.params()
     synthetic.write(tmp_path, sections["study"])

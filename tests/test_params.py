@@ -27,7 +27,7 @@ def test_json_and_yaml_give_the_same_section(sections):
     ("section", "key", "value", "message"),
     [
         ("study", "suites", ["nope"], "unknown suite 'nope'; have ['blocks_goal'"),
-        ("study", "methods", ["nope"], "unknown method 'nope'; have ['sequential'"),
+        ("study", "methods", ["nope"], "unknown method 'nope'; have ['er', 'ewc'"),
         ("study", "n_tasks", 11, "expected study.n_tasks <= 10"),
         ("study", "seeds", [], "study.seeds"),
         ("learn", "lrr", 0.1, "unknown key 'learn.lrr'; have ['batch_size'"),
@@ -44,7 +44,11 @@ def test_json_and_yaml_give_the_same_section(sections):
         ("policy", "n_heads", 5, "embed_dim divisible by n_heads"),
         ("policy", "replan_every", 11, "replan_every <= chunk_len"),
         ("evaluate", "protocol", "nope", "unknown protocol 'nope'; have ['blocks', 'libero']"),
-        ("methods", "mine", {"learner": "ewc"}, "unknown learner 'ewc' of 'methods.mine'; have"),
+        ("engine", "retries", -1, "engine.retries: expected greater than or equal to 0, got -1"),
+        ("engine", "hang_s", 0.5, "engine.hang_s: expected greater than or equal to 2, got 0.5"),
+        ("methods", "mine", {"learner": "nope"}, "unknown learner 'nope' of 'methods.mine'; have"),
+        ("methods", "ewc", {"learner": "ewc", "e_lambda": 1.0, "gamma": 2.0}, "methods.ewc.gamma: expected less than"),
+        ("methods", "packnet", {"learner": "packnet", "prune": 0.5}, "unknown key 'methods.packnet.prune'"),
         ("methods", "mine", {}, "unknown learner None of 'methods.mine'"),
     ],
 )
@@ -55,6 +59,17 @@ def test_a_mistake_is_one_line_that_names_it(sections, section, key, value, mess
         params.check(wrong)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_downloaded_demonstrations_are_those_that_were_published(sections):
+    sections["demos"]["source"] = "download"
+    with pytest.raises(
+        ValueError, match=r"expected suites libero_\* with demos.source 'download', got \['blocks_object'"
+    ):
+        params.check(sections)
+    sections["demos"]["n_demos"] = 51
+    with pytest.raises(ValueError, match="demos: expected n_demos <= 50, as were published, got 51"):
+        params.check(sections)
 
 
 def test_an_unknown_key_of_a_method_names_what_exists(sections):
@@ -107,3 +122,19 @@ def test_method_gives_the_values_of_its_name(sections):
     assert params.method(json.dumps(sections), "sequential").learner == "sequential"
     with pytest.raises(ValueError, match="unknown method 'nope'"):
         params.method(json.dumps(sections), "nope")
+
+
+@pytest.mark.parametrize(
+    ("ablation", "changed"),
+    [
+        ("no_reuse", {"reuse"}),
+        ("reuse_all", {"reuse"}),
+        ("random_reuse", {"reuse"}),
+        ("fixed_growth", {"new_tokens_min"}),
+        ("no_growth", {"new_tokens_min", "new_tokens_max"}),
+    ],
+)
+def test_an_ablation_is_t2s_but_for_its_own_values(sections, ablation, changed):
+    whole, values = sections["methods"]["t2s"], sections["methods"][ablation]
+    assert {key for key in whole if whole[key] != values[key]} == changed
+    assert ablation != "fixed_growth" or values["new_tokens_min"] == whole["new_tokens_max"]

@@ -71,7 +71,9 @@ def test_an_unknown_task_is_an_error(index):
 
 @pytest.mark.parametrize("suite", LIBERO)
 def test_liberos_tasks_have_its_names_and_order(suite):
-    [package] = [Path(path) for path in importlib.util.find_spec("libero").submodule_search_locations]
+    spec = importlib.util.find_spec("libero")
+    assert spec is not None
+    [package] = [Path(path) for path in spec.submodule_search_locations or []]
     task_map = runpy.run_path(str(package / "libero/benchmark/libero_suite_task_map.py"))["libero_task_map"]
     assert [task.name for task in suites.tasks(suite)] == task_map[suite]
 

@@ -45,6 +45,19 @@ def test_the_headline_shows_the_metrics_in_percent(results: Path) -> None:
     assert cells[4].startswith(f"{100 * summary['nbt']['mean']:.1f} (")
 
 
+def test_the_headline_says_of_a_method_what_its_reader_must_know(results: Path) -> None:
+    assert not any(note in read(results, "headline.md") for note in tables.METHODS.values())
+    sections = synthetic.params()
+    sections["study"]["methods"] = ["t2s", "packnet", "multitask"]
+    folder = results.parent / "notes"
+    synthetic.write(folder, sections["study"])
+    for command in ("metrics", "tables"):
+        arguments = ["--params", json.dumps(sections), "--results", str(folder)]
+        subprocess.run([sys.executable, "-m", f"t2s.{command}", *arguments], check=True)
+    shown = [method for method, note in tables.METHODS.items() if note in read(folder, "headline.md")]
+    assert shown == ["packnet", "multitask"]
+
+
 def test_a_method_without_tokens_has_a_dash(results: Path) -> None:
     text = read(results, "headline.md").splitlines()
     row = next(line for line in text if "sequential" in line)

@@ -188,6 +188,27 @@ def test_a_rule_sees_only_its_sections(fresh: Path) -> None:
     assert list(shown(fresh, "evaluate")["evaluate"]["protocols"]) == ["blocks"]
 
 
+def test_what_changes_no_record_is_on_the_command_line_alone(fresh: Path) -> None:
+    done = run(fresh, "snakemake", "--dry-run", "--printshellcmds", "--cores", "1", "--config", "engine={retries: 7}")
+    lines = [line for line in done.stdout.splitlines() if "-m t2s.evaluate" in line]
+    given = [re.search(r"--engine '(.*?)'", line).group(1) for line in lines]  # type: ignore[union-attr]
+    assert {json.loads(sections)["engine"]["retries"] for sections in given} == {7}
+    assert len(given) == CHAIN["evaluate_curve"] + CHAIN["evaluate_kept"]
+    assert "engine" not in shown(fresh, "evaluate")
+
+
+def test_demonstrations_are_downloaded_where_the_source_says_so(params: Path, libero_assets: Path) -> None:
+    libero = {"study": {"suites": ["libero_object"]}, "demos": {"source": "download"}, "env": {"image_size": 128}}
+    change(params, libero | {"assets": {"path": str(libero_assets)}})
+    jobs = planned(params.parent)
+    assert jobs["download"] == 2
+    assert "demos" not in jobs
+    assert set(shown(params.parent, "download")) == {"demos", "download"}
+    change(params, {"env": {"image_size": 64}})
+    done = run(params.parent, "snakemake", "--cores", "1")
+    assert "expected env.image_size 128 with demos.source 'download', got 64" in done.stdout
+
+
 def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:
     given = synthetic.params()["study"]
     study = fresh / "studies" / "finished"
@@ -229,6 +250,12 @@ def test_editing_the_figures_redraws_and_relearns_nothing(finished: Path, edited
 
 @pytest.mark.slow
 @pytest.mark.sim
+def test_how_often_a_worker_is_renewed_rolls_nothing_out_again(finished: Path) -> None:
+    assert planned(finished, "--config", "engine={recycle_after: 3, retries: 5}") == {"report": 1, "all": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.sim
 def test_a_file_that_is_only_touched_renews_nothing(finished: Path) -> None:
     (finished / "t2s" / "figures.py").touch()
     (finished / "t2s" / "learn.py").touch()
@@ -264,6 +291,18 @@ def test_editing_the_network_relearns_and_demonstrates_nothing(finished: Path, e
 def test_editing_one_learner_relearns_its_methods_alone(finished: Path, edited: Callable[..., None]) -> None:
     edited("t2s/lifelong/sequential.py", "# edited\n")
     assert planned(finished)["learn"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_adding_a_method_relearns_no_other(finished: Path, edited: Callable[..., None]) -> None:
+    shutil.copy2(finished / "t2s/lifelong/sequential.py", finished / "t2s/lifelong/mine.py")
+    edited("t2s/lifelong/methods.py", "from t2s.lifelong import mine\n\nLEARNERS['mine'] = mine.Sequential\n")
+    edited("t2s/params.py", "LEARNERS['mine'] = Sequential\n")
+    assert planned(finished) == {}
+    jobs = planned(finished, "--config", "study={methods: [t2s, sequential, er]}")
+    assert jobs["learn"] == 2  # of er alone
+    assert "demos" not in jobs
 
 
 @pytest.mark.slow

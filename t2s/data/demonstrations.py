@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from t2s.data.files import atomic
+from t2s.data.files import atomic, sha256
 
 IMAGES = ("agentview_rgb", "eye_in_hand_rgb")
 VECTORS = {"joint_states": 7, "gripper_states": 2}
 ACTION_DIM = 7
+OTHERS = {"robot_states": 9, "obs/ee_pos": 3, "obs/ee_ori": 3, "obs/ee_states": 6}  # LIBERO writes, nobody here reads
 TOLERANCE = 1e-6  # human demonstrations reach 1 exactly; rounding may pass it
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,46 @@ def _write_demo(group: Any, demo: Mapping[str, Any]) -> None:
 
 
 def read(path: Path, image_size: int) -> Demonstrations:
-    """Demonstrations of `path`, checked.
+    """Demonstrations of an HDF5 file, or of a manifest (.json) and the file it names, checked.
+
+    A manifest says how many of the file's demonstrations count, and how the task is called here.
 
     Raises: ValueError in one line naming the file and what is wrong with it.
     """
+    if path.suffix != ".json":
+        return _open(path, lambda file: _read(file, image_size, None))
+    manifest = _manifest(path)
+    hdf5 = Path(os.path.normpath(path.parent / manifest["file"]))
+    if not hdf5.is_file():
+        raise ValueError(f"{path}: no '{hdf5}'; run `snakemake --forcerun {path}`")
+    if sha256(hdf5) != manifest["sha256"]:
+        raise ValueError(f"{hdf5}: expected sha256 {manifest['sha256']} of {path}, got {sha256(hdf5)}")
+    demos = _open(hdf5, lambda file: _read(file, image_size, manifest["n_demos"]))
+    return replace(demos, instruction=manifest["instruction"], source=manifest["source"])
+
+
+def source(path: Path) -> str:
+    """Who demonstrated: 'scripted' or 'human', of an HDF5 file or a manifest.
+
+    Raises: as `read`.
+    """
+    return str(_manifest(path)["source"]) if path.suffix == ".json" else _open(path, _source)
+
+
+def check(path: Path, image_size: int, n_demos: int, instructions: Sequence[str]) -> int:
+    """The number of steps of all demonstrations, after checking all that LIBERO writes.
+
+    `n_demos` demonstrations with every key, shape and dtype, finite values, actions in [-1, 1], one of `instructions`.
+
+    Raises: as `read`.
+    """
+    return _open(path, lambda file: _check_all(file, image_size, n_demos, instructions))
+
+
+def _open(path: Path, use: Callable[[Any], Result]) -> Result:
     try:
         with h5py.File(path, "r") as file:
-            return _read(file, image_size)
+            return use(file)
     except (OSError, KeyError, json.JSONDecodeError) as error:
         reason = " ".join(str(error).split()).strip("'\"")
         raise ValueError(f"{path}: not a readable file of demonstrations: {reason}") from None
@@ -75,25 +113,69 @@ def read(path: Path, image_size: int) -> Demonstrations:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _read(file: Any, image_size: int) -> Demonstrations:
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        return {key: manifest[key] for key in ("file", "sha256", "n_demos", "instruction", "source")}
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a readable manifest of demonstrations: {error}") from None
+
+
+def _read(file: Any, image_size: int, n_demos: int | None) -> Demonstrations:
+    parts = [_read_demo(demo, name, image_size) for name, demo in _demos(file, n_demos)]
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    starts = np.cumsum([0, *(len(part["actions"]) for part in parts)], dtype=np.int64)
+    return Demonstrations(**joined, starts=starts, instruction=_instruction(file), source=_source(file))
+
+
+def _demos(file: Any, n_demos: int | None = None) -> Iterator[tuple[str, Any]]:
+    """The first `n_demos` demonstrations, or all, by name."""
     if "data" not in file:
         raise ValueError(f"expected a group 'data'; have {sorted(file)}")
     data = file["data"]
-    demos = sorted(data, key=lambda name: int(name.removeprefix("demo_")))
-    if not demos:
+    names = sorted(data, key=lambda name: int(name.removeprefix("demo_")))
+    if not names:
         raise ValueError("expected demonstrations, got none")
-    if data.attrs.get("num_demos", len(demos)) != len(demos):
-        raise ValueError(f"expected {data.attrs['num_demos']} demonstrations, got {len(demos)}")
-    parts = [_read_demo(data[name], name, image_size) for name in demos]
-    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    starts = np.cumsum([0, *(len(part["actions"]) for part in parts)], dtype=np.int64)
-    instruction = json.loads(data.attrs["problem_info"])["language_instruction"]
-    return Demonstrations(
-        **joined,
-        starts=starts,
-        instruction="".join(instruction).strip('"'),
-        source=str(data.attrs.get("source", "human")),
-    )
+    if data.attrs.get("num_demos", len(names)) != len(names):
+        raise ValueError(f"expected {data.attrs['num_demos']} demonstrations, got {len(names)}")
+    if n_demos is not None and n_demos > len(names):
+        raise ValueError(f"expected at least {n_demos} demonstrations, got {len(names)}")
+    yield from ((name, data[name]) for name in names[:n_demos])
+
+
+def _instruction(file: Any) -> str:
+    instruction = json.loads(file["data"].attrs["problem_info"])["language_instruction"]
+    return "".join(instruction).strip('"')
+
+
+def _source(file: Any) -> str:
+    return str(file["data"].attrs.get("source", "human"))
+
+
+def _check_all(file: Any, image_size: int, n_demos: int, instructions: Sequence[str]) -> int:
+    instruction = " ".join(_instruction(file).lower().split())
+    if instruction not in instructions:
+        raise ValueError(f"expected an instruction of {list(instructions)}, got '{instruction}'")
+    lengths = []
+    for name, demo in _demos(file):
+        n = len(_read_demo(demo, name, image_size)["actions"])
+        _check_others(demo, name, n)
+        lengths.append(n)
+    if len(lengths) != n_demos:
+        raise ValueError(f"expected {n_demos} demonstrations, got {len(lengths)}")
+    return sum(lengths)
+
+
+def _check_others(demo: Any, name: str, n: int) -> None:
+    missing = [path for path in (*OTHERS, "states", "dones", "rewards") if path not in demo]
+    if missing:
+        raise ValueError(f"expected '{missing[0]}' in {name}; have {_datasets(demo)}")
+    for path, dim in OTHERS.items():
+        _check(f"{name} {path}", demo[path][()], (n, dim))
+    states = demo["states"][()]
+    _check(f"{name} states", states, (n, *states.shape[1:2]))
+    for path in ("dones", "rewards"):
+        _check(f"{name} {path}", demo[path][()], (n,), np.dtype(np.uint8))
 
 
 def _read_demo(demo: Any, name: str, image_size: int) -> dict[str, np.ndarray]:

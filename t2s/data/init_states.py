@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _codecs
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -40,7 +41,12 @@ def _unpickled(path: Path, digest: str) -> Float64[np.ndarray, "n s"]:
     import torch  # seconds to import: only where nothing is kept yet
 
     reconstruct = np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-    array = [(reconstruct, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype, np.dtypes.Float64DType]
+    array: list[Any] = [
+        (reconstruct, "numpy.core.multiarray._reconstruct"),
+        np.ndarray,
+        np.dtype,
+        np.dtypes.Float64DType,
+    ]
     with torch.serialization.safe_globals([*array, _codecs.encode]):
         states: Float64[np.ndarray, "n s"] = torch.load(path, weights_only=True)
     return states

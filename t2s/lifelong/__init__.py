@@ -1,4 +1,4 @@
-"""Methods of lifelong learning, one file each; a dict literal picks one."""
+"""Methods of lifelong learning, one file each; t2s/lifelong/methods.py lists them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from t2s import params
 from t2s.lifelong import checkpoint
 from t2s.lifelong.actor import Actor
 from t2s.lifelong.learner import Learner, Settings
-from t2s.lifelong.sequential import Sequential
-from t2s.lifelong.t2s import T2S
-
-LEARNERS: dict[str, type[Learner]] = {"t2s": T2S, "sequential": Sequential}
+from t2s.lifelong.methods import LEARNERS
 
 
 def pick(source: str, method: str) -> tuple[type[Learner], Settings]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -44,10 +45,10 @@ class Actor:
             self.generator.manual_seed(seed)
 
     @torch.no_grad()
-    def act(self, observation: Observation) -> Float[np.ndarray, "7"]:
-        """The next action, in [-1, 1]."""
+    def act(self, observe: Callable[[], Observation]) -> Float[np.ndarray, "7"]:
+        """The next action, in [-1, 1]; it looks only when it predicts anew: rendering is most of a rollout's cost."""
         if not self.plan:
-            batch = {k: torch.from_numpy(v).to(self.device)[None] for k, v in observation.items()}
+            batch = {k: torch.from_numpy(v).to(self.device)[None] for k, v in observe().items()}
             chunk = self.network.actions(batch, self.task_emb, self.generator)[0]
             self.plan.extend(chunk[: self.replan_every].cpu().numpy())
         return self.plan.popleft()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from t2s.data.files import atomic
+
+TASK_EMB = "task_emb"
+"""Name of the instruction's embedding among the tensors of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,10 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     header: dict[str, Any]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors stored as `name/...`, by what follows."""
+        return {n.removeprefix(f"{name}/"): t for n, t in self.tensors.items() if n.startswith(f"{name}/")}
 
     def write(self, path: Path) -> None:
         """Writes to `path`, which appears only when it is complete; equal checkpoints give equal bytes."""
@@ -43,6 +52,16 @@ def read(path: Path) -> Checkpoint:
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected a checkpoint, got {error}") from None
     return Checkpoint(tensors, header)
+
+
+def known_embeddings(checkpoints: Sequence[Checkpoint]) -> Float[np.ndarray, "k d"]:
+    """Embeddings of the instructions of the tasks that left these checkpoints."""
+    return np.stack([c.tensors[TASK_EMB].numpy() for c in checkpoints])
+
+
+def n_parameters(checkpoints: Sequence[Checkpoint]) -> int:
+    """Numbers that these checkpoints hold in all, instructions aside."""
+    return sum(t.numel() for c in checkpoints for name, t in c.tensors.items() if name != TASK_EMB)
 
 
 def fingerprint(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:

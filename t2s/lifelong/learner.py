@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from t2s import params
@@ -19,9 +19,10 @@ from t2s.model.policy import Batch, PolicyNetwork
 
 
 class Windows(NamedTuple):
-    """A batch of demonstrated windows: observations, and the chunk of actions that follows each."""
+    """A batch of demonstrated windows: observations, instructions, and the chunk of actions that follows each."""
 
     observations: Batch
+    task_emb: Float[Tensor, "b e"]
     actions: Float[Tensor, "b h 7"]
     valid: Bool[Tensor, "b h"]
 
@@ -35,7 +36,7 @@ class Settings(NamedTuple):
 
 
 class Learner(ABC):
-    """A method of lifelong learning: `start_task`, `observe` for every batch, then `checkpoint`."""
+    """A method of lifelong learning: `start_task`, `look_back`, `observe` for every batch, then `checkpoint`."""
 
     network: PolicyNetwork
     task_emb: Tensor
@@ -73,11 +74,31 @@ class Learner(ABC):
     ) -> Actor:
         """The policy after learning these tasks, for an instruction's embedding (d,): no task id."""
 
+    @classmethod
+    def reads(cls, task: int) -> list[int]:
+        """Tasks whose demonstrations learning `task` reads, it the last: it alone."""
+        return [task]
+
+    def look_back(self, windows: Iterable[Windows]) -> None:  # noqa: B027
+        """Takes what it needs of the earlier tasks that it reads, whose windows come once in batches: nothing."""
+
+    def pool(self, n_windows: Sequence[int]) -> Int[Tensor, "n"]:
+        """Windows that an epoch goes through once, counted over the tasks that it reads: those of its own task."""
+        return torch.arange(sum(n_windows[:-1]), sum(n_windows))
+
+    def replay(self, n_windows: Sequence[int], generator: torch.Generator) -> Int[Tensor, "m"]:
+        """Windows to learn beside each batch, counted as in `pool`: none."""
+        return torch.arange(0)
+
+    def penalty(self) -> Float[Tensor, ""] | float:
+        """What a step descends beside the loss: nothing."""
+        return 0.0
+
     def optimise(self, trainable: Sequence[nn.Parameter], n_steps: int) -> None:
         """A fresh AdamW over `trainable` alone (weight decay moves even what has no gradient), warm-up and cosine."""
         learn = self.settings.learn
         self.trainable = list(trainable)
-        self.optimizer = torch.optim.AdamW(self.trainable, lr=self.lr, weight_decay=learn.weight_decay)
+        self.optimizer = torch.optim.AdamW(self.trainable, lr=self.lr, weight_decay=learn.weight_decay, fused=True)
         floor = learn.lr_min / learn.lr
 
         def scale(step: int) -> float:
@@ -89,15 +110,14 @@ class Learner(ABC):
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, scale)
 
     def loss(self, windows: Windows) -> Float[Tensor, ""]:
-        """The loss that one step descends."""
-        task_emb = self.task_emb.expand(len(windows.actions), -1)
-        return self.network.loss(windows.observations, task_emb, windows.actions, windows.valid)
+        """The policy's loss on a batch."""
+        return self.network.loss(*windows)
 
     def observe(self, windows: Windows) -> dict[str, float]:
         """One optimiser step; the loss, the learning rate and the gradient's norm before clipping."""
         loss = self.loss(windows)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss + self.penalty()).backward()
         norm = nn.utils.clip_grad_norm_(self.trainable, self.settings.learn.clip_norm)
         row: dict[str, float] = {
             "loss": float(loss.detach()),

@@ -1,7 +1,7 @@
 """sequential: one ordinary network fine-tuned on one task after another, with nothing against forgetting.
 
 Source: LIBERO (arXiv 2306.03310), `Sequential` (lifelong/algos/base.py): the lower bound. The optimiser starts anew
-with each task.
+with each task. T2S's ablation "plain" (ordinary maps in place of tokens, nothing else) is this method.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from t2s.lifelong.actor import Actor
-from t2s.lifelong.checkpoint import Checkpoint, fingerprint
+from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, fingerprint
 from t2s.lifelong.learner import Learner, Settings
 from t2s.model.maps import Plain
 from t2s.model.policy import PolicyNetwork
@@ -25,7 +25,7 @@ class Sequential(Learner):
 
     def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
         self.task = task
-        self.task_emb = torch.from_numpy(task_emb).to(self.device)[None]
+        self.task_emb = torch.from_numpy(task_emb)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.network = PolicyNetwork(self.settings.policy, len(task_emb), Plain())
@@ -49,6 +49,11 @@ class Sequential(Learner):
         }
 
     @classmethod
+    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
+        """The network that acts on an instruction's embedding (d,), after the tasks that left these checkpoints."""
+        return checkpoints[-1]
+
+    @classmethod
     def actor(
         cls,
         settings: Settings,
@@ -58,10 +63,15 @@ class Sequential(Learner):
         device: torch.device,
     ) -> Actor:
         network = PolicyNetwork(settings.policy, len(task_emb), Plain())
-        load(network, checkpoints[-1])
+        load(network, cls.acting(checkpoints, task_emb))
         facts = {"task_emb": task_emb.tolist(), "sample": sample}
-        name = fingerprint(checkpoints[-1].tensors, facts)
+        name = fingerprint(network.state_dict(), facts)
         return Actor(network.to(device), task_emb, settings.policy, sample, name)
+
+
+def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors of a checkpoint that are the network's; other parts have a `/` in their names."""
+    return {name: t for name, t in checkpoint.tensors.items() if "/" not in name and name != TASK_EMB}
 
 
 def load(network: PolicyNetwork, checkpoint: Checkpoint) -> None:
@@ -70,9 +80,10 @@ def load(network: PolicyNetwork, checkpoint: Checkpoint) -> None:
     Raises: ValueError naming the first tensor that does not fit.
     """
     expected: dict[str, Tensor] = network.state_dict()
-    for name in sorted(expected.keys() | checkpoint.tensors.keys()):
+    found = weights(checkpoint)
+    for name in sorted(expected.keys() | found.keys()):
         want = tuple(expected[name].shape) if name in expected else None
-        got = tuple(checkpoint.tensors[name].shape) if name in checkpoint.tensors else None
+        got = tuple(found[name].shape) if name in found else None
         if want != got:
             raise ValueError(f"checkpoint of task {checkpoint.header['task']}: expected '{name}' {want}, got {got}")
-    network.load_state_dict(checkpoint.tensors)
+    network.load_state_dict(found)

@@ -14,15 +14,12 @@ import torch
 
 from t2s import params
 from t2s.lifelong.actor import Actor
-from t2s.lifelong.checkpoint import Checkpoint, fingerprint
+from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, fingerprint, known_embeddings
 from t2s.lifelong.learner import Learner, Settings
 from t2s.model.bank import Bank
 from t2s.model.maps import Tokenised
 from t2s.model.policy import PolicyNetwork
 from t2s.model.scaling import active_groups, n_new_tokens, nearest, reused_tasks, similarities
-
-TASK_EMB = "task_emb"
-"""Name of the instruction's embedding among the tensors of a checkpoint."""
 
 
 class T2S(Learner):
@@ -32,7 +29,7 @@ class T2S(Learner):
         values = self.settings.method
         assert isinstance(values, params.T2S)
         self.task, self.known = task, earlier
-        self.task_emb = torch.from_numpy(task_emb).to(self.device)[None]
+        self.task_emb = torch.from_numpy(task_emb)
         self.similarity = similarities(task_emb, known_embeddings(earlier)) if earlier else np.zeros(0)
         self.network, self.bank = rebuild(self.settings.policy, earlier, len(task_emb))
         generator = torch.Generator().manual_seed(1000 * self.seed + task)
@@ -43,14 +40,18 @@ class T2S(Learner):
             rng = np.random.default_rng([self.seed, task])
             self.reused = reused_tasks(values, self.similarity, rng)
             self.active = active_groups(task, self.reused, [c.header["active"] for c in earlier])
-            self.bank.grow(task, n_new_tokens(values, self.similarity), generator, zero=True)
+            n_new = n_new_tokens(values, self.similarity)
+            if n_new:
+                self.bank.grow(task, n_new, generator, zero=True)
+            else:  # the policy is that of the reused tasks
+                self.active.remove(task)
             self.lr = values.new_lr
         self.bank.activate(self.active)
         self.network.to(self.device)
         self.trainable = self.bank.train_only(task)
 
     def checkpoint(self) -> Checkpoint:
-        tensors = dict(self.bank.group(self.task)) | {TASK_EMB: self.task_emb[0]}
+        tensors = dict(self.bank.group(self.task)) | {TASK_EMB: self.task_emb}
         return Checkpoint(tensors, {"task": self.task, "active": self.active})
 
     def counts(self) -> dict[str, Any]:
@@ -81,11 +82,6 @@ class T2S(Learner):
         return Actor(network.to(device), task_emb, settings.policy, sample, fingerprint(tensors, facts))
 
 
-def known_embeddings(checkpoints: Sequence[Checkpoint]) -> np.ndarray:
-    """Embeddings (k, d) of the tasks that left these checkpoints."""
-    return np.stack([c.tensors[TASK_EMB].numpy() for c in checkpoints])
-
-
 def rebuild(policy: params.Policy, checkpoints: Sequence[Checkpoint], task_emb_dim: int) -> tuple[PolicyNetwork, Bank]:
     """A network that holds the groups of these checkpoints, none of them active yet.
 
@@ -94,5 +90,6 @@ def rebuild(policy: params.Policy, checkpoints: Sequence[Checkpoint], task_emb_d
     network = PolicyNetwork(policy, task_emb_dim, Tokenised())
     bank = Bank(network)
     for checkpoint in checkpoints:
-        bank.load_group(checkpoint.header["task"], checkpoint.tensors)
+        if checkpoint.header["task"] in checkpoint.header["active"]:  # else it added no tokens
+            bank.load_group(checkpoint.header["task"], checkpoint.tensors)
     return network, bank

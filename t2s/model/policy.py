@@ -1,8 +1,8 @@
 """The policy network: two cameras, proprioception and the instruction to a chunk of actions.
 
     image -> convolutions (8x8 stride 4, then 3x3) -> spatial softmax (2 C numbers) -> linear -> one token a camera
-    {agentview, eye_in_hand, proprioception, language, readout} -> n_layers of pre-norm attention and FFN
-    readout token -> action head
+    {agentview, eye_in_hand, proprioception, language} -> n_layers of pre-norm attention and FFN
+    language token -> action head
 
 Layer norms have no parameters (TokenFormer), so that nothing outside the maps can drift. Theta keeps only the direction
 of its input: images, keypoints and proprioception get a constant beside them, so that magnitudes are seen too.
@@ -95,14 +95,13 @@ class PolicyNetwork(nn.Module):
         self.head = HEADS[policy.head](policy, maps)
 
     def features(self, batch: Batch, task_emb: Float[Tensor, "b e"]) -> Float[Tensor, "b d"]:
-        """The readout token after the last block."""
+        """The language token after the last block."""
         agentview = self.agentview(_image(batch["agentview_rgb"]))
         eye_in_hand = self.eye_in_hand(_image(batch["eye_in_hand_rgb"]))
         home = torch.tensor(JOINT_HOME, device=agentview.device)
         state = torch.cat([batch["joint_states"] - home, GRIPPER_GAIN * batch["gripper_states"]], dim=-1)
         language = self.language(F.normalize(task_emb, dim=-1))
-        readout = torch.zeros_like(language)
-        x = torch.stack([agentview, eye_in_hand, self.proprio(_with_one(state)), language, readout], dim=1)
+        x = torch.stack([agentview, eye_in_hand, self.proprio(_with_one(state)), language], dim=1)
         for block in self.blocks:
             x = block(x)
         return _norm(x[:, -1])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from t2s.sim import gl, quiet
+from t2s.sim import egl, gl, quiet
 
 gl.choose()
 quiet.prepare()
@@ -73,14 +73,13 @@ class Env:
         self._fingers = np.array(robot._ref_gripper_joint_pos_indexes)
         self.n_states = 1 + self._model.nq + self._model.nv
 
-    def reset(self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int) -> Observation:
-        """Observation after `settle_steps` zero actions from `init_state`, whatever came before."""
+    def reset(self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int) -> None:
+        """To `settle_steps` zero actions after `init_state`, whatever came before."""
         if init_state.shape != (self.n_states,):
             raise ValueError(f"expected init_state of shape ({self.n_states},), got {init_state.shape}")
         self.sample(seed)
         self.set_state(init_state)
         self.settle(settle_steps)
-        return self.observe()
 
     def sample(self, seed: int) -> Float64[np.ndarray, "s"]:
         """Reset to a state drawn from the BDDL file's regions by `seed`; returns that state."""
@@ -96,13 +95,8 @@ class Env:
         for _ in range(n_steps):
             self._arm.step(np.zeros(ACTION_DIM))
 
-    def step(self, action: Float[np.ndarray, "7"]) -> tuple[Observation, bool]:
-        """Observation after one control period, and whether the goal holds then."""
-        success = self.advance(action)
-        return self.observe(), success
-
     def advance(self, action: Float[np.ndarray, "7"]) -> bool:
-        """`step` without rendering."""
+        """One control period; whether the goal holds then. Nothing is rendered."""
         if np.shape(action) != (ACTION_DIM,) or not np.isfinite(action).all():
             raise ValueError(f"expected an action of {ACTION_DIM} finite numbers, got {action!r}")
         self._arm.step(np.asarray(action, dtype=np.float64))
@@ -172,7 +166,7 @@ class Env:
         root = self._model.site(name).bodyid.item() if is_region else self._model.body(thing.root_body).id
         solid = np.flatnonzero(self._model.geom_contype | self._model.geom_conaffinity)
         geoms = [geom for geom in solid if self._descends(self._model.geom_bodyid[geom], root)]
-        return np.concatenate([self._box(geom) for geom in geoms])
+        return np.concatenate([self._box(int(geom)) for geom in geoms])
 
     def _descends(self, body: int, root: int) -> bool:
         while body not in (0, root):
@@ -296,7 +290,8 @@ def _build(problem: Any, bddl_path: Path) -> Any:
         "ignore_done": True,
         "control_freq": CONTROL_FREQ,
     }
-    return _until_placed(lambda: problem(str(bddl_path), **settings), bddl_path)
+    with egl.on_cuda_device():
+        return _until_placed(lambda: problem(str(bddl_path), **settings), bddl_path)
 
 
 def _reset(env: Any) -> None:

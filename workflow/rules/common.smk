@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -73,13 +74,21 @@ def sections(*names, method=None):
     return json.dumps(chosen, sort_keys=True)
 
 
+def workers(threads):
+    """Options of a rollout that change no record, and so must not make one again.
+
+    A rule's params that depend on its threads do not: Snakemake compares only the others.
+    """
+    return f"--workers {threads} --engine {shlex.quote(sections('engine'))}"
+
+
 def code(command, method=None):
     """The files of t2s that a command imports, its own included, as Snakemake tracks none.
 
-    Of the learners only the one of `method`, with what it imports. Without t2s/params.py: it only
-    checks values, and those are in `params:` of every rule.
+    Of the learners only the one of `method`, with what it imports, and not the list of them. Without
+    t2s/params.py: it only checks values, and those are in `params:` of every rule.
     """
-    learners = {f"t2s.lifelong.{name}" for name in t2s.params.LEARNERS}
+    learners = {f"t2s.lifelong.{name}" for name in ["methods", *t2s.params.LEARNERS]}
     found = closure(f"t2s.{command}", set(), learners)
     if method is not None:
         learner = config["methods"][method]["learner"]

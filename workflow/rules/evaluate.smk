@@ -16,6 +16,7 @@ rule evaluate_curve:
         gpu=N_GPUS,
     params:
         on_gpu=ON_GPU,
+        workers=lambda w, threads: workers(threads),
         sections=lambda w: sections(
             "env", "policy", "learn", "evaluate", method=w.method
         ),
@@ -26,7 +27,7 @@ rule evaluate_curve:
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
         " --task {wildcards.task} --params {params.sections:q}"
         " --checkpoints {input.previous:q} {input.policies:q} --language {input.language:q}"
-        " --workers {threads} --out {output:q} 2>&1 | tee {log:q}"
+        " {params.workers} --out {output:q} 2>&1 | tee {log:q}"
 
 
 # What acts on a task may be unchanged since the stage before: then its records still stand.
@@ -38,6 +39,7 @@ rule evaluate_kept:
         policies=lambda w: upto(
             f"{runs(w)}/task{{task}}/policy.safetensors", int(w.stage) + 1
         ),
+        chosen=lambda w: f"{runs(w)}/task{w.task}/chosen.json",
         previous=lambda w: before(w),
     output:
         f"results/episodes/{CHAIN}/stage{{stage}}_task{{task}}.jsonl",
@@ -50,6 +52,7 @@ rule evaluate_kept:
         gpu=N_GPUS,
     params:
         on_gpu=ON_GPU,
+        workers=lambda w, threads: workers(threads),
         sections=lambda w: sections(
             "env", "policy", "learn", "evaluate", method=w.method
         ),
@@ -62,5 +65,5 @@ rule evaluate_kept:
         "{params.on_gpu} python -m t2s.evaluate --kind kept --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.stage}"
         " --task {wildcards.task} --params {params.sections:q} --checkpoints {input.policies:q}"
-        " --language {input.language:q} {params.previous} --workers {threads}"
+        " --language {input.language:q} {params.previous} {params.workers}"
         " --out {output:q} 2>&1 | tee {log:q}"

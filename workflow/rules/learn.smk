@@ -26,16 +26,13 @@ rule learn:
     params:
         on_gpu=ON_GPU,
         sections=lambda w: sections("env", "policy", "learn", method=w.method),
-        demos=lambda w: upto(
-            f"results/demos/{w.suite}/task{{task}}_demo.hdf5", int(w.task) + 1
-        ),
         out=lambda w, output: Path(output.learn).parent,
     message:
         "Learn task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
         "{params.on_gpu} python -m t2s.learn --suite {wildcards.suite} --method {wildcards.method:q}"
         " --seed {wildcards.seed} --task {wildcards.task} --params {params.sections:q}"
-        " --demos {params.demos:q} --language {input.language:q}"
+        " --demos {input.manifests:q} --language {input.language:q}"
         " --previous {input.previous:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
 

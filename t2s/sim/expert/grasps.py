@@ -61,7 +61,7 @@ def _across(corners: np.ndarray) -> list[tuple[np.ndarray, float, float]]:
 
 
 def _rim(env: Env, name: str, kind: str, corners: np.ndarray) -> list[tuple[np.ndarray, float, float]]:
-    """Places around a rim, which may be tilted, the fingers inside and outside; where there is a handle, far from it."""
+    """Places around a rim, which may be tilted, the fingers inside and outside; far from a handle."""
     position, matrix = env.position(name), env.attitude(name)
     angles = np.arange(-180, 180, 15)
     if kind in HANDLES:

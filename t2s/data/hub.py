@@ -1,0 +1,273 @@
+"""Files of a dataset repository on the Hugging Face hub, at one commit, each checked against the hub's own digest.
+
+huggingface_hub lists and transfers. What it leaves of an interrupted download it never takes up again (its issue 4196,
+since 1.18), so the partial file is kept here and handed to its `http_get`, which asks for the missing range.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, BinaryIO, cast
+
+import httpx2
+from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import http_get
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import build_hf_headers
+from tqdm import tqdm
+
+from t2s.data.files import sha256, write_json
+
+ALTERNATIVES = (
+    "set HF_ENDPOINT to a mirror of the hub, or `demos.source: scripted` for scripted demonstrations,"
+    " or `assets.path` to a folder of LIBERO's assets"
+)
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class File:
+    """One file as the hub lists it."""
+
+    path: str
+    size: int
+    """[bytes]"""
+    digest: str
+    """sha256 of the content where the hub keeps it as a large file, else git's blob id (sha1)"""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A dataset repository at one commit; `endpoint` None is HF_ENDPOINT's hub."""
+
+    name: str
+    revision: str
+    endpoint: str | None = None
+
+    def files(self, folder: str | None = None) -> dict[str, File]:
+        """All files below `folder`, or of the whole repository, by path.
+
+        Raises: ValueError in one line when the hub can't be reached, or has no such repository, commit or folder.
+        """
+        api = HfApi(endpoint=self.endpoint)
+        with self._explained(folder or "its list of files"):
+            commit = api.repo_info(self.name, revision=self.revision, repo_type="dataset").sha
+            if commit != self.revision:
+                raise ValueError(f"{self}: expected this commit, the hub gave {commit}")
+            tree = api.list_repo_tree(self.name, folder, recursive=True, revision=self.revision, repo_type="dataset")
+            found = [entry for entry in tree if isinstance(entry, RepoFile)]
+        return {
+            entry.path: File(entry.path, entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id)
+            for entry in found
+        }
+
+    def download(self, files: Sequence[File], folder: Path, n_workers: int) -> None:
+        """Brings `files` to `folder`, those that are there already excepted; what is there is whole and right.
+
+        Raises: ValueError in one line for a disk too small, a file that isn't the hub's, a transfer that failed.
+        """
+        todo = [file for file in files if not _is_there(folder / file.path, file)]
+        missing = sum(file.size for file in todo)
+        kept = sum(_partial(folder, file).stat().st_size for file in todo if _partial(folder, file).exists())
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if missing - kept > free:
+            raise ValueError(f"{folder}: expected {_gb(missing - kept)} of free disk space for {self}, got {_gb(free)}")
+        stop = Event()
+        with (
+            tqdm(total=missing, desc=f"download {self.name}", unit="B", unit_scale=True, mininterval=5) as bar,
+            ThreadPoolExecutor(n_workers) as pool,
+        ):
+            jobs = [pool.submit(self._download, file, folder, _Bar(bar, stop)) for file in todo]
+            try:
+                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+                errors = [error for job in done if (error := job.exception())]
+            finally:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+        if errors:
+            raise errors[0]
+
+    def _download(self, file: File, folder: Path, bar: _Bar) -> None:
+        path, partial = folder / file.path, _partial(folder, file)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with self._explained(file.path), partial.open("ab") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"{partial}: another process is downloading it") from None
+            resumed = stream.tell() > 0
+            self._transfer(file, stream, bar)
+            if resumed and not _is(partial, file):  # what was there was not its beginning
+                stream.truncate(0)
+                self._transfer(file, stream, bar)
+            if not _is(partial, file):
+                got = f"{partial.stat().st_size} bytes of digest {_digest(partial, file)}"
+                partial.unlink()
+                raise ValueError(
+                    f"{self}: {file.path}: expected {file.size} bytes of digest {file.digest}, got {got}; none is kept"
+                )
+            partial.replace(path)
+
+    def _transfer(self, file: File, stream: BinaryIO, bar: _Bar) -> None:
+        """Appends what is missing, for as long as something comes; more than there should be is fetched anew."""
+        url = hf_hub_url(self.name, file.path, revision=self.revision, repo_type="dataset", endpoint=self.endpoint)
+        headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+        if stream.seek(0, os.SEEK_END) > file.size:
+            stream.truncate(0)
+        bar.update(stream.seek(0, os.SEEK_END))
+        while (start := stream.seek(0, os.SEEK_END)) < file.size:
+            try:
+                http_get(url, stream, resume_size=start, headers=headers, tqdm_class=cast(Any, bar))
+                break
+            except httpx2.NetworkError:
+                if stream.seek(0, os.SEEK_END) == start:
+                    raise
+        stream.flush()
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Errors of the library and of the system as ValueErrors of one line."""
+        endpoint = self.endpoint or constants.ENDPOINT
+        try:
+            yield
+        except (OfflineModeIsEnabled, httpx2.TransportError) as error:
+            reason = _line(error) or type(error).__name__
+            raise ValueError(
+                f"{self}: no connection to {endpoint} for {what} ({reason});"
+                f" run it again to go on where it stopped, or {ALTERNATIVES}"
+            ) from None
+        except RevisionNotFoundError:
+            raise ValueError(f"{self}: no such commit at {endpoint}") from None
+        except RepositoryNotFoundError:
+            raise ValueError(f"{self}: no such repository at {endpoint}") from None
+        except EntryNotFoundError:
+            raise ValueError(f"{self}: no '{what}' at {endpoint}") from None
+        except HfHubHTTPError as error:
+            raise ValueError(f"{self}: {endpoint} answered {error.response.status_code} for {what}") from None
+        except json.JSONDecodeError:
+            raise ValueError(f"{self}: {endpoint} does not answer as a hub; is HF_ENDPOINT right?") from None
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise ValueError(
+                    f"{what}: no room ({error.strerror}); what came is kept: free some, run it again"
+                ) from None
+            raise ValueError(f"{self}: {what}: {_line(error)}") from None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.revision[:8]}"
+
+
+class _Bar:
+    """What `http_get` takes for a progress bar: all files' bytes on one line; raises when another file has failed."""
+
+    def __init__(self, bar: Any, stop: Event) -> None:
+        self.bar = bar
+        self.stop = stop
+
+    def __call__(self, **_: Any) -> _Bar:
+        return self
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, n: int) -> None:
+        if self.stop.is_set():
+            raise ValueError("stopped, as another file failed")
+        self.bar.update(n)
+
+
+def is_kept(manifest_path: Path, folder: Path, repository: Repository) -> bool:
+    """Whether all files of a manifest are in `folder`, unchanged since it was written.
+
+    Raises: ValueError for a manifest of another commit, a file that changed.
+    """
+    if not manifest_path.is_file():
+        return False
+    manifest = json.loads(manifest_path.read_text())
+    expected = {"repository": repository.name, "revision": repository.revision}
+    found = {key: manifest[key] for key in expected}
+    if found != expected:
+        raise ValueError(
+            f"{manifest_path}: expected {expected}, got {found};"
+            " set that revision in params.yaml, or remove what was downloaded"
+        )
+    present = {path: facts for path, facts in manifest["files"].items() if (folder / path).is_file()}
+    for path, facts in present.items():
+        _check(folder / path, facts)
+    return len(present) == len(manifest["files"])
+
+
+def keep(manifest_path: Path, folder: Path, repository: Repository, paths: Sequence[str]) -> None:
+    """Writes the manifest of `paths`: size and sha256 of each, and the commit they are of.
+
+    Raises: ValueError when there is one already that says something else.
+    """
+    facts = {p: {"size": (folder / p).stat().st_size, "sha256": sha256(folder / p)} for p in paths}
+    manifest = {"repository": repository.name, "revision": repository.revision, "files": facts}
+    if manifest_path.is_file() and json.loads(manifest_path.read_text()) != manifest:
+        raise ValueError(f"{manifest_path}: what was downloaded again is not what it says")
+    write_json(manifest_path, manifest)
+
+
+def _check(path: Path, facts: dict[str, Any]) -> None:
+    size = path.stat().st_size
+    if size != facts["size"]:
+        raise ValueError(f"{path}: expected {facts['size']} bytes, got {size}; remove it to download it again")
+    got = sha256(path)
+    if got != facts["sha256"]:
+        raise ValueError(f"{path}: expected sha256 {facts['sha256']}, got {got}; remove it to download it again")
+
+
+def _is_there(path: Path, file: File) -> bool:
+    if not path.is_file():
+        return False
+    if not _is(path, file):
+        raise ValueError(f"{path}: is not the hub's file of digest {file.digest}; remove it to download it")
+    return True
+
+
+def _is(path: Path, file: File) -> bool:
+    return path.stat().st_size == file.size and _digest(path, file) == file.digest
+
+
+def _partial(folder: Path, file: File) -> Path:
+    path = folder / file.path
+    return path.with_name(f".{path.name}.{file.digest[:16]}.partial")
+
+
+def _digest(path: Path, like: File) -> str:
+    """The digest of `path`, of the kind that the hub gives for the file."""
+    if len(like.digest) == 64:
+        return sha256(path)
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()  # as `git hash-object`
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.2f} GB"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,36 @@
+"""single_task: a fresh network for every task, kept for that task alone; no transfer and no forgetting.
+
+Source: LIBERO (arXiv 2306.03310), `SingleTask` (lifelong/algos/single_task.py): every task starts from the same initial
+weights. Deviation: LIBERO keeps only the last network; here each is kept and, as in t2s, found by its instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, known_embeddings, n_parameters
+from t2s.lifelong.sequential import Sequential
+from t2s.model.scaling import nearest
+
+
+class SingleTask(Sequential):
+    """Learns nothing from earlier tasks and takes nothing from them; a checkpoint is one task's network."""
+
+    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
+        super().start_task(task, task_emb, [])
+        self.n_before = n_parameters(earlier)
+
+    def checkpoint(self) -> Checkpoint:
+        kept = super().checkpoint()
+        return Checkpoint(kept.tensors | {TASK_EMB: self.task_emb}, kept.header)
+
+    def counts(self) -> dict[str, Any]:
+        counts = super().counts()
+        return counts | {"n_parameters_total": self.n_before + counts["n_parameters_new"], "active": []}
+
+    @classmethod
+    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
+        return checkpoints[nearest(task_emb, known_embeddings(checkpoints))]

@@ -1,0 +1,94 @@
+"""tail: a network learned on the first task and frozen, and low-rank adapters of its own for every later task.
+
+    W_k = W + U_k D_k    of every linear map and convolution; D_k: (rank, d_in) random, U_k: (d_out, rank) zero at first
+
+Source: TAIL (arXiv 2310.05905), its LoRA variant (arXiv 2106.09685). Of TAIL the abstract and summaries by others were
+at hand: rank 8, factor alpha / rank = 1, on queries and values of attention, fusion module and head trained as well.
+Deviations: TAIL's base is far larger and pretrained on other data, here the first task is the base as in t2s; here
+every map has an adapter and nothing else trains; TAIL is told which adapter acts, here the nearest known instruction
+names it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from t2s import params
+from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, known_embeddings, n_parameters
+from t2s.lifelong.sequential import Sequential, weights
+from t2s.model.scaling import nearest
+
+DOWN, UP = "down", "up"
+"""Parts of a later task's checkpoint: D_k and U_k, by the names of the maps."""
+
+
+def adapted(
+    weight: Float[Tensor, "d_out *d_in"], down: Float[Tensor, "r n"], up: Float[Tensor, "d_out r"]
+) -> Float[Tensor, "d_out *d_in"]:
+    """W + U D; a convolution's filters are rows of c_in * kernel**2 numbers."""
+    return weight + (up @ down).view_as(weight)
+
+
+class Adapter(nn.Module):
+    """Low-rank change of one weight (torch.nn.utils.parametrize); none at first."""
+
+    def __init__(self, weight: Tensor, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        d_out, d_in = weight.flatten(1).shape
+        rank = min(rank, d_out, d_in)
+        self.down = nn.Parameter(torch.randn(rank, d_in, generator=generator) / math.sqrt(d_in))
+        self.up = nn.Parameter(torch.zeros(d_out, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return adapted(weight, self.down, self.up)
+
+
+class TAIL(Sequential):
+    """The first task learns all weights, a later one its adapters; a checkpoint is what its task learned."""
+
+    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
+        values = self.settings.method
+        assert isinstance(values, params.TAIL)
+        super().start_task(task, task_emb, earlier[:1])
+        self.n_before = n_parameters(earlier)
+        self.adapters: dict[str, Adapter] = {}
+        if task == 0:
+            return
+        self.lr = values.new_lr
+        self.network.requires_grad_(False)
+        generator = torch.Generator().manual_seed(1000 * self.seed + task)
+        for name, module in list(self.network.named_modules()):
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                self.adapters[name] = Adapter(module.weight, values.rank, generator).to(self.device)
+                parametrize.register_parametrization(module, "weight", self.adapters[name])
+        self.trainable = [p for adapter in self.adapters.values() for p in adapter.parameters()]
+
+    def checkpoint(self) -> Checkpoint:
+        if self.task == 0:
+            tensors = super().checkpoint().tensors
+        else:
+            tensors = {f"{DOWN}/{name}": a.down for name, a in self.adapters.items()}
+            tensors |= {f"{UP}/{name}": a.up for name, a in self.adapters.items()}
+        return Checkpoint(tensors | {TASK_EMB: self.task_emb}, {"task": self.task})
+
+    def counts(self) -> dict[str, Any]:
+        n = sum(p.numel() for p in self.trainable)
+        parameters = {"n_parameters_new": n, "n_parameters_total": self.n_before + n}
+        return super().counts() | parameters | {"active": [0] if self.task else []}
+
+    @classmethod
+    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
+        task = nearest(task_emb, known_embeddings(checkpoints))
+        tensors = weights(checkpoints[0])
+        down, up = checkpoints[task].part(DOWN), checkpoints[task].part(UP)
+        for name in down:
+            tensors[f"{name}.weight"] = adapted(tensors[f"{name}.weight"], down[name], up[name])
+        return Checkpoint(tensors, checkpoints[task].header)

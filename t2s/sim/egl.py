@@ -1,0 +1,100 @@
+"""EGL on the GPU that computes: CUDA and EGL number the same GPUs in different orders.
+
+robosuite takes CUDA_VISIBLE_DEVICES for EGL's number: it draws on another job's GPU, or raises where no EGL device has
+that number, or the variable is empty or holds UUIDs. In MUJOCO_EGL_DEVICE_ID it and MuJoCo expect EGL's number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+NUMBER = "MUJOCO_EGL_DEVICE_ID"
+MAX_DEVICES = 10  # those that MuJoCo lists
+EGL_CUDA_DEVICE_NV = 0x323A
+EGL_DEVICE_UUID_EXT = 0x335C
+UUID_BYTES = 16
+
+
+class Device(NamedTuple):
+    """What EGL tells of a device: its UUID, and its number in CUDA; None where the driver says neither."""
+
+    uuid: bytes | None
+    cuda: int | None
+
+
+@contextlib.contextmanager
+def on_cuda_device() -> Iterator[None]:
+    """The first context of the process, if made within, is on cuda:0, the first GPU that CUDA_VISIBLE_DEVICES names.
+
+    Without a GPU it is on EGL's first device; MUJOCO_EGL_DEVICE_ID wins where it is set. Import robosuite before: it
+    refuses a number that is not in CUDA_VISIBLE_DEVICES. For this reason, too, the variable does not stay set.
+    """
+    if os.environ.get("MUJOCO_GL") != "egl" or os.environ.get(NUMBER):
+        yield
+        return
+    os.environ[NUMBER] = str(_number())
+    try:
+        yield
+    finally:
+        del os.environ[NUMBER]
+
+
+def match(uuid: bytes, devices: Sequence[Device]) -> int | None:
+    """EGL's number of cuda:0, which has this UUID; None if it is none of `devices`."""
+    same = [i for i, device in enumerate(devices) if device.uuid == uuid]
+    # Drivers before 2021 tell no UUID.
+    same = same or [i for i, device in enumerate(devices) if device.uuid is None and device.cuda == 0]
+    return same[0] if same else None
+
+
+def cuda_uuid() -> bytes | None:
+    """UUID of cuda:0, found without occupying memory on it; None where there is none."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, uuid = ctypes.c_int(), (ctypes.c_char * UUID_BYTES)()
+    failed = cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0) or cuda.cuDeviceGetUuid(uuid, device)
+    return None if failed else uuid.raw
+
+
+def devices() -> list[Device]:
+    """The devices of EGL, in its order.
+
+    Source: extensions EGL_EXT_device_enumeration, EGL_EXT_device_persistent_id, EGL_NV_device_cuda.
+    """
+    egl = ctypes.CDLL("libEGL.so.1")
+    found, n = (ctypes.c_void_p * MAX_DEVICES)(), ctypes.c_int()
+    if not _call(egl, "eglQueryDevicesEXT", ctypes.c_int(MAX_DEVICES), found, ctypes.byref(n)):
+        return []
+    return [_device(egl, ctypes.c_void_p(handle)) for handle in found[: n.value]]
+
+
+def _device(egl: ctypes.CDLL, handle: ctypes.c_void_p) -> Device:
+    uuid, size, cuda = (ctypes.c_char * UUID_BYTES)(), ctypes.c_int(), ctypes.c_ssize_t()
+    key = ctypes.c_int(EGL_DEVICE_UUID_EXT)
+    has_uuid = _call(egl, "eglQueryDeviceBinaryEXT", handle, key, ctypes.c_int(UUID_BYTES), uuid, ctypes.byref(size))
+    has_cuda = _call(egl, "eglQueryDeviceAttribEXT", handle, ctypes.c_int(EGL_CUDA_DEVICE_NV), ctypes.byref(cuda))
+    return Device(uuid.raw if has_uuid else None, cuda.value if has_cuda else None)
+
+
+def _call(egl: ctypes.CDLL, name: str, *arguments: Any) -> bool:
+    """Whether there is such an extension and it succeeds."""
+    egl.eglGetProcAddress.restype = ctypes.c_void_p
+    address = egl.eglGetProcAddress(name.encode())
+    return bool(address) and bool(ctypes.CFUNCTYPE(ctypes.c_uint)(address)(*arguments))
+
+
+def _number() -> int:
+    uuid = cuda_uuid()
+    if uuid is None:
+        return 0
+    number = match(uuid, devices())
+    if number is None:
+        print(f"EGL: none of its devices is the GPU {uuid.hex()}; drawing on its first", file=sys.stderr)
+    return number or 0

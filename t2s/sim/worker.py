@@ -1,0 +1,168 @@
+"""A spawned process with one environment, which simulates the episodes it is given, one after another."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from t2s.sim import gl
+from t2s.sim.rollout import Env, Episode, Outcome, Policy, play
+
+SIGN_EVERY_S = 1.0
+"""How often a worker says during an episode that it lives, by sending None; it also does so once environment and policy
+are made, as on a busy machine those take minutes."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the episodes of a job share; it travels to the workers, so everything in it pickles."""
+
+    make_env: Callable[[], Env]
+    make_policy: Callable[[str], Policy]
+    init_states: Float64[np.ndarray, "n s"]
+    max_steps: int
+    settle_steps: int
+
+
+class Crash(NamedTuple):
+    """What a worker sends instead of an outcome."""
+
+    error: str
+
+
+class WorkerLost(Exception):
+    """The process is of no more use; says why."""
+
+
+class Worker:
+    """The parent's side: the process, which `renew` replaces, and the episode it was given."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.episode: Episode | None = None
+        self._start()
+
+    def give(self, number: int, episode: Episode) -> None:
+        """Let the worker simulate `episode`, the `number`-th of the job."""
+        self.number, self.episode = number, episode
+        self.n_given += 1
+        self.heard = time.monotonic()
+        with contextlib.suppress(OSError):  # it is dead, which `take` will tell
+            self.connection.send(episode)
+
+    def take(self) -> Outcome | None:
+        """What the worker sent: an outcome, or None for a sign of life.
+
+        Raises: WorkerLost if it sent nothing, died or crashed.
+        """
+        if not self.connection.poll():
+            raise WorkerLost(f"its worker hung: no sign of life for {self.silence():.0f} s")
+        try:
+            message: Outcome | Crash | None = self.connection.recv()
+        except (EOFError, OSError):
+            raise WorkerLost(f"its worker died ({self._end()})") from None
+        if isinstance(message, Crash):
+            raise WorkerLost(message.error)
+        self.heard = time.monotonic()
+        if message is not None:
+            self.episode = None
+        return message
+
+    def silence(self) -> float:
+        """How long [s] the worker has sent nothing."""
+        return time.monotonic() - self.heard
+
+    def renew(self) -> None:
+        """A new process, with an environment of its own."""
+        self.stop()
+        self._start()
+
+    def stop(self) -> None:
+        """End the process, whatever it is doing: SIGTERM would wait for one that is stopped."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    def _start(self) -> None:
+        # Spawned: a forked process would share the parent's OpenGL and CUDA contexts.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, self.setting), daemon=True)
+        process.start()
+        theirs.close()  # so that the worker's death is the end of the pipe
+        self.connection, self.process = ours, process
+        self.number, self.n_given, self.episode = -1, 0, None
+        self.heard = time.monotonic()
+
+    def _end(self) -> str:
+        self.process.join()
+        code = self.process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+def _work(connection: Connection, setting: Setting) -> None:
+    """The life of a worker: until the parent is gone, or something raises."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    try:
+        for outcome in _outcomes(connection, setting):
+            _send(connection, outcome)
+    except Exception as error:
+        traceback.print_exc()
+        _send(connection, Crash(traceback.format_exception_only(error)[-1].strip()))
+
+
+def _outcomes(connection: Connection, setting: Setting) -> Iterator[Outcome]:
+    gl.choose()
+    env = setting.make_env()
+    _send(connection, None)
+    key, policy = None, None
+    for episode in _received(connection):
+        if policy is None or episode.policy != key:  # only the latest is kept: memory
+            key, policy = episode.policy, setting.make_policy(episode.policy)
+            _send(connection, None)
+        success, n_steps = play(
+            env,
+            policy,
+            setting.init_states[episode.init_index],
+            episode.seed,
+            max_steps=setting.max_steps,
+            settle_steps=setting.settle_steps,
+            on_step=_signs(connection),
+        )
+        yield Outcome(success, n_steps, policy.fingerprint, str(policy.device))
+
+
+def _received(connection: Connection) -> Iterator[Episode]:
+    while True:
+        try:
+            yield connection.recv()
+        except (EOFError, OSError):  # the parent is gone
+            return
+
+
+def _signs(connection: Connection) -> Callable[[], None]:
+    """To be called often; sends a sign of life now and then."""
+    due = time.monotonic()
+
+    def sign() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            _send(connection, None)
+            due = time.monotonic() + SIGN_EVERY_S
+
+    return sign
+
+
+def _send(connection: Connection, message: Outcome | Crash | None) -> None:
+    with contextlib.suppress(OSError):  # the parent is gone
+        connection.send(message)
