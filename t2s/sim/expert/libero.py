@@ -27,22 +27,40 @@ LAY = np.radians(45)  # of a bottle that is laid down, from the vertical
 LAID = 0.03  # [m] of its bottom up the slope
 TURN = np.radians(60)  # of a knob, which counts as turned at 0.5 rad
 
+CARRIED = ("in", "on")
 Skill = Callable[..., Iterator[Waypoint]]
 
 
 def plan(env: Env, generator: np.random.Generator) -> Iterator[Waypoint]:
-    """Waypoints for the goals of the task, those that close something last, each tried again where it failed.
+    """Waypoints for the goals of the task, each tried again where it failed: low objects first, what closes last.
 
     Raises: ValueError for a goal no skill is known for.
     """
     skills: dict[str, Skill] = {"in": _put_in, "on": _put_on, "open": _open, "close": _close_drawer, "turnon": _turn_on}
-    for predicate, *names in sorted(env.goal, key=lambda goal: goal[0] == "close"):
+    goals = sorted(env.goal, key=lambda goal: _order(env, *goal))
+    for number, (predicate, *names) in enumerate(goals):
         if predicate not in skills:
             raise ValueError(f"no skill for '{predicate}'; have {sorted(skills)}")
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
+            if number + attempt > 0 and predicate in CARRIED:
+                yield from _cross(env, names[0])
             yield from skills[predicate](env, *names, generator)
             if env.holds(predicate, *names):
                 break
+
+
+def _order(env: Env, predicate: str, name: str, *_: str) -> tuple[bool, float]:
+    """What a goal is sorted by: the hand must reach over what stands already."""
+    return predicate == "close", float(np.ptp(env.corners(name)[:, 2])) if predicate in CARRIED else 0.0
+
+
+def _cross(env: Env, name: str) -> Iterator[Waypoint]:
+    """Over to the object, higher than everything that stands about."""
+    grasp, here = grasps.find(env, name), env.grip_pose()[0]
+    top = max(env.corners(solid)[:, 2].max() for solid in env.solids) + 0.05
+    high = max(here[2], min(top, here[2] + 0.15))
+    yield Waypoint(np.array([*here[:2], high]), OPEN, 0.03)
+    yield Waypoint(np.array([*grasp.position[:2], high]), OPEN, 0.015, attitude=grasp.attitude, turn_tolerance=0.15)
 
 
 def _put_in(env: Env, name: str, region: str, generator: np.random.Generator) -> Iterator[Waypoint]:
@@ -51,12 +69,21 @@ def _put_in(env: Env, name: str, region: str, generator: np.random.Generator) ->
     if env.is_drawer(region):
         if env.joint(region).opened < OPENED:
             yield from _open(env, region, generator)
+            yield from _cross(env, name)
         out = 0.025 * env.joint(region).axis  # it never opens wholly
     grasp = grasps.find(env, name)
     yield from _pick(env, grasp, generator)
+    is_under = env.corners(name)[:, 2].max() < env.corners(region)[:, 2].min()
+    if is_under and env.is_drawer(region):  # away from it first
+        free = env.grip_pose()[0] + 0.03 * UP
+        yield Waypoint(free, CLOSE, 0.015, attitude=grasp.attitude)
+        yield Waypoint(free + 4 * out, CLOSE, 0.02, attitude=grasp.attitude)
     yield from _lift(env, name, grasp, env.corners(region)[:, 2].max() + CLEAR, generator)
     above = _over(env, name, env.position(region) + out)
     yield Waypoint(above, CLOSE, 0.02, attitude=grasp.attitude)
+    if env.is_drawer(region):  # it leaves a centimetre
+        above = _over(env, name, env.position(region) + out)
+        yield Waypoint(above, CLOSE, 0.006, attitude=grasp.attitude, patience=20)
     yield from _let_go(above, grasp)
 
 
@@ -125,9 +152,10 @@ def _close_drawer(env: Env, region: str, generator: np.random.Generator) -> Iter
         raise ValueError(f"no skill to close '{region}', which is no drawer")
     joint = env.joint(region)
     handle = _handle(env, region, joint.axis)
-    across = turned(np.arctan2(joint.axis[1], joint.axis[0]) % np.pi)
+    upright = turned(np.arctan2(joint.axis[1], joint.axis[0]) % np.pi)
+    across = Rotation.from_rotvec(TILT * np.cross(UP, joint.axis)) * upright  # under the handles above
     before, after = handle + 0.06 * joint.axis, handle - (joint.opened - 0.005) * joint.axis
-    yield Waypoint(before + 0.15 * UP + jitter(generator), CLOSE, 0.03, attitude=across, turn_tolerance=0.3)
+    yield Waypoint(before + 0.15 * UP + jitter(generator), CLOSE, 0.04, attitude=across, turn_tolerance=0.3)
     yield Waypoint(before, CLOSE, 0.015, attitude=across, patience=40)
     yield Waypoint(after, CLOSE, 0.01, straight=False, attitude=across, patience=60)
     yield Waypoint(after + 0.06 * joint.axis, CLOSE, 0.03, attitude=across)
