@@ -4,13 +4,14 @@ Usage: python read.py FILE OUT, with what is in requirements.txt; t2s is not imp
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 import torch
 
 if torch.version.cuda is None:
-    # PyPI's torchvision is built for CUDA's torch. With another it has no operators of its own, of which it wants two to
-    # be declared at import; neither is called by a loader.
+    # PyPI's torchvision is built for CUDA's torch. With another it has no operators of its own, of which it wants two
+    # to be declared at import; no loader calls them.
     for operator in ("nms", "qnms"):
         torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
@@ -45,7 +46,7 @@ def read_robomimic(path: str) -> dict[str, np.ndarray]:
         hdf5_cache_mode=None,
         load_next_obs=False,
     )
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for number in range(dataset.n_demos):
         trajectory = dataset.get_trajectory_at_index(number)
         arrays = trajectory["obs"] | {key: trajectory[key] for key in keys}
@@ -55,4 +56,5 @@ def read_robomimic(path: str) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     _, source, out = sys.argv
-    np.savez(out, **read_libero(source), **read_robomimic(source))
+    arrays: dict[str, Any] = read_libero(source) | read_robomimic(source)
+    np.savez(out, **arrays)
