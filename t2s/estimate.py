@@ -21,14 +21,20 @@ LONG = 8.0
 """[h] above which a study has work for a GPU."""
 
 LEARNED = 0.1
-"""[core s] of one learning step with 32 windows of 64 px. This and the next five: `t2s.estimate --measure results`
-after a run, from its benchmarks and files; for a policy of the shipped shape."""
+"""[core s] of one learning step with 32 windows of 64 px, by a policy of the shipped shape.
+
+This and the next five are made anew by `python -m t2s.estimate --params FILE --measure results --cores N` after a run
+of FILE on N cores, on which nothing else ran.
+"""
 
 SIMULATED = {"blocks": 0.007, "libero": 0.11}
 """[core s] of one step of a rollout, its share of cameras and predictions included, by kind of suite."""
 
 STARTED = {"blocks": 15.0, "libero": 30.0}
 """[core s] of one job of rollouts before its first step: Python, libraries, the scene."""
+
+DEMONSTRATED = {"blocks": 0.016, "libero": 0.13}
+"""[core s] of one step of a scripted demonstration, simulated and then rendered."""
 
 DEMO_STEPS = {"blocks": 72, "libero": 110, "download": 150}
 """Steps of a demonstration: scripted ones by kind of suite, and those of people (README: 0.8 GB a task)."""
@@ -37,7 +43,10 @@ KEPT_BYTES = {"blocks": 0.18, "libero": 0.37, "download": 1.0}
 """On disk of a byte of image; the downloaded ones are not compressed."""
 
 POLICY_BYTES = 2.0e6
-"""On disk of a saved policy."""
+"""On disk of a saved policy: `base_bytes` in studies/quick/runs/*/*/*/*/learn.json."""
+
+ROLLOUT_CORES = 4
+"""That a job of rollouts holds where there are so many (workflow/rules/evaluate.smk)."""
 
 DELTA = 0.1
 """Size of a later task's policy beside a whole one, where only what was added is saved."""
@@ -48,23 +57,18 @@ UNTOUCHED = {"t2s", "tail", "packnet", "single_task"}
 
 def core_hours(given: Params) -> float:
     """On CPU cores, for demonstrations, learning and rollouts, as if every episode took half its steps."""
-    return (
-        sum(map(demonstrating, [given] * len(given.study.suites), given.study.suites)) / 3600
-        + sum(
-            learning(given, suite, method) + rolling_out(given, suite, method)
-            for suite in given.study.suites
-            for method in given.study.methods
-        )
-        * len(given.study.seeds)
-        / 3600
-    )
+    seconds = 0.0
+    for suite in given.study.suites:
+        chains = [learning(given, suite, method) + rolling_out(given, suite, method) for method in given.study.methods]
+        seconds += demonstrating(given, suite) + sum(chains) * len(given.study.seeds)
+    return seconds / 3600
 
 
 def demonstrating(given: Params, suite: str) -> float:
     """[core s] of all demonstrations of a suite; downloaded ones cost none."""
     if given.demos.source == "download":
         return 0.0
-    return given.study.n_tasks * demo_steps(given, suite) * SIMULATED[kind(suite)]
+    return given.study.n_tasks * demo_steps(given, suite) * DEMONSTRATED[kind(suite)]
 
 
 def learning(given: Params, suite: str, method: str) -> float:
@@ -149,53 +153,45 @@ def notice(given: Params, n_cores: int | None, gpu: bool) -> str | None:
     )
 
 
-def measure(results: Path, given: Params) -> dict[str, float]:
-    """What the constants above are by a run of these params, all of its suites of one kind.
+def measure(results: Path, given: Params, n_cores: int) -> dict[str, float]:
+    """What the constants above are by a run of these params on `n_cores`, alone there, all of its suites of one kind.
 
     Raises: ValueError when something is missing in it.
     """
-    chain = "*/*/*"
-    learned = sorted((results / "runs").glob(f"{chain}/task*/learn.json"))
-    fresh = [  # of a stage's own task: its records never stand from before
-        path
-        for path in sorted((results / "episodes").glob(f"{chain}/*.jsonl"))
-        if path.stem.endswith("_curve") or path.stem.split("_task")[0] == f"stage{path.stem.split('_task')[1]}"
-    ]
-    if not learned or not fresh or not (results / "benchmarks").is_dir():
+    learned = sorted((results / "runs").glob("*/*/*/task*/learn.json"))
+    rolled = [path for path in sorted((results / "episodes").glob("*/*/*/*.jsonl")) if _is_first(path.stem)]
+    if not learned or not rolled or not (results / "benchmarks").is_dir():
         raise ValueError(f"expected a finished run of the workflow in '{results}', with benchmarks/, runs/, episodes/")
-    rolled = [(_n_steps(path), _core_seconds(results, path, "evaluate")) for path in fresh]
-    step, start = statistics.linear_regression(*zip(*rolled, strict=True))
-    manifests = [(path, _read(path)) for path in sorted((results / "demos").glob("*/task*.json"))]
-    samples = sum(manifest["n_samples"] for _, manifest in manifests)
-    stored = sum((path.parent / manifest["file"]).stat().st_size for path, manifest in manifests)
-    policies = [path.stat().st_size for path in (results / "runs").glob(f"{chain}/task0/policy.safetensors")]
-    return {
-        "LEARNED": sum(_core_seconds(results, path, "learn") for path in learned)
-        / sum(_read(path)["n_steps"] for path in learned)
-        / size(given),
-        "SIMULATED": step,
-        "STARTED": start,
-        "DEMO_STEPS": samples / sum(manifest["n_demos"] for _, manifest in manifests),
-        "KEPT_BYTES": stored / (samples * 2 * given.env.image_size**2 * 3),
-        "POLICY_BYTES": statistics.mean(policies),
-    }
+    n_steps = sum(json.loads(path.read_text())["n_steps"] for path in learned)
+    lasted = sum(_seconds(results / "benchmarks/learn" / path.parent.relative_to(results / "runs")) for path in learned)
+    step, start = statistics.linear_regression(
+        [sum(json.loads(line)["n_steps"] for line in path.read_text().splitlines()) for path in rolled],
+        [_seconds(results / "benchmarks/evaluate" / path.relative_to(results / "episodes")) for path in rolled],
+    )
+    held = min(ROLLOUT_CORES, n_cores)
+    found = {"LEARNED": lasted * given.learn.n_threads / n_steps / size(given)}
+    found |= {"SIMULATED": step * held, "STARTED": start * held}
+    made = {path: json.loads(path.read_text()) for path in (results / "demos").glob("*/task*.json")}
+    if made:
+        samples = sum(manifest["n_samples"] for manifest in made.values())
+        stored = sum((path.parent / manifest["file"]).stat().st_size for path, manifest in made.items())
+        lasted = sum(_seconds(results / "benchmarks" / path.relative_to(results)) for path in made)
+        found["DEMONSTRATED"] = lasted / samples
+        found["DEMO_STEPS"] = samples / sum(manifest["n_demos"] for manifest in made.values())
+        found["KEPT_BYTES"] = stored / (samples * 2 * given.env.image_size**2 * 3)
+    return found
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def _is_first(name: str) -> bool:
+    """Whether records were made by the job itself: a curve's, or a stage's on its own task; others may have stood."""
+    kind, task = name.split("_task") if "_task" in name else ("", "")
+    return name.endswith("_curve") or kind == f"stage{task}"
 
 
-def _n_steps(episodes: Path) -> int:
-    return sum(json.loads(line)["n_steps"] for line in episodes.read_text().splitlines())
-
-
-def _core_seconds(results: Path, output: Path, stage: str) -> float:
-    """`cpu_time` in the benchmark of the job that wrote `output`, which unlike time itself no other job prolongs."""
-    _, *within = output.relative_to(results).parts
-    name = Path(*within).parent if stage == "learn" else Path(*within).with_suffix("")
-    with (results / "benchmarks" / stage / name.with_name(f"{name.name}.tsv")).open() as file:
-        return float(next(iter(csv.DictReader(file, delimiter="\t")))["cpu_time"])
+def _seconds(job: Path) -> float:
+    """[s] that a job lasted, from its benchmark. Its `cpu_time` is sampled every 30 s, too rarely for short jobs."""
+    with job.with_suffix(".tsv").open() as file:
+        return float(next(csv.DictReader(file, delimiter="\t"))["s"])
 
 
 def merged(sources: Sequence[str]) -> dict[str, Any]:
@@ -216,15 +212,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the estimate, or the constants that it is made of."""
     parser = argparse.ArgumentParser(prog="python -m t2s.estimate", description=__doc__)
     parser.add_argument("--params", nargs="+", default=["params.yaml"], help="YAML files, or a JSON object")
-    parser.add_argument("--cores", type=int, help="on how many")
+    parser.add_argument("--cores", type=int, help="that a study has, or had")
     parser.add_argument("--notice", action="store_true", help="on stderr, only where a GPU is missing")
     parser.add_argument("--measure", type=Path, metavar="RESULTS", help="print the constants that a run gives")
     args = parser.parse_args(arguments)
     given = params.check(merged(args.params))
     if args.measure:
-        print(
-            json.dumps({name: float(f"{value:.3g}") for name, value in measure(args.measure, given).items()}, indent=1)
-        )
+        for name, value in measure(args.measure, given, args.cores or 1).items():
+            print(f"{name} {value:.3g}")
     elif not args.notice:
         print(describe(given, args.cores))
     elif line := notice(given, args.cores or None, has_gpu()):

@@ -19,6 +19,7 @@ def round_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "LEARNED", 1.0)
     monkeypatch.setattr(estimate, "SIMULATED", {"blocks": 0.1, "libero": 1.0})
     monkeypatch.setattr(estimate, "STARTED", {"blocks": 10.0, "libero": 20.0})
+    monkeypatch.setattr(estimate, "DEMONSTRATED", {"blocks": 0.2, "libero": 2.0})
     monkeypatch.setattr(estimate, "DEMO_STEPS", {"blocks": 64, "libero": 128, "download": 256})
     monkeypatch.setattr(estimate, "KEPT_BYTES", {"blocks": 0.25, "libero": 0.5, "download": 1.0})
     monkeypatch.setattr(estimate, "POLICY_BYTES", 1e6)
@@ -88,7 +89,7 @@ def test_every_suite_method_and_seed_counts_and_demonstrations_once() -> None:
         "seeds": [0, 1],
     }
     chains = 2 * ((240 + 180) + (240 + 240))
-    demonstrations = 3 * 10 * 64 * 0.1
+    demonstrations = 3 * 10 * 64 * 0.2
     assert estimate.core_hours(given(study=study)) * 3600 == pytest.approx(2 * (chains + demonstrations))
 
 
@@ -137,48 +138,50 @@ def test_files_are_merged_as_snakemake_merges_them() -> None:
 
 def test_what_a_run_cost_gives_the_constants(tmp_path: Path) -> None:
     chain = Path("blocks_object") / "t2s" / "seed0"
-    for folder in ("runs", "episodes", "benchmarks/learn", "benchmarks/evaluate"):
-        (tmp_path / folder / chain).mkdir(parents=True)
+    for name in ("runs", "episodes", "benchmarks/learn", "benchmarks/evaluate"):
+        (tmp_path / name / chain).mkdir(parents=True)
     (tmp_path / "demos" / "blocks_object").mkdir(parents=True)
 
-    def job(stage: str, name: str, cpu_time: float) -> None:
-        (tmp_path / "benchmarks" / stage / chain / f"{name}.tsv").write_text(f"s\tcpu_time\n999.0\t{cpu_time}\n")
+    def job(stage: str, name: str, seconds: float) -> None:
+        (tmp_path / "benchmarks" / stage / chain / f"{name}.tsv").write_text(f"s\tmean_load\n{seconds}\t99.0\n")
 
     def episodes(name: str, n_steps: list[int]) -> None:
         lines = [json.dumps({"n_steps": n}) + "\n" for n in n_steps]
         (tmp_path / "episodes" / chain / f"{name}.jsonl").write_text("".join(lines))
 
-    for task, n_steps, cpu_time in [(0, 100, 30.0), (1, 300, 50.0)]:
+    for task, n_steps, seconds in [(0, 100, 30.0), (1, 300, 50.0)]:
         folder = tmp_path / "runs" / chain / f"task{task}"
         folder.mkdir()
         (folder / "learn.json").write_text(json.dumps({"n_steps": n_steps}))
-        (folder / "policy.safetensors").write_bytes(b"x" * (1000 if task == 0 else 10))
-        job("learn", f"task{task}", cpu_time)
-    for name, steps, cpu_time in [("task0_curve", [50, 50], 25.0), ("stage0_task0", [20, 20], 13.0)]:
+        job("learn", f"task{task}", seconds)
+    for name, steps, seconds in [("task0_curve", [50, 50], 25.0), ("stage0_task0", [20, 20], 13.0)]:
         episodes(name, steps)
-        job("evaluate", name, cpu_time)
+        job("evaluate", name, seconds)
     episodes("stage1_task0", [20, 20])  # these records stood
     job("evaluate", "stage1_task0", 1.0)
     (tmp_path / "demos/blocks_object/task0_demo.hdf5").write_bytes(b"x" * 24576)
     manifest = {"file": "task0_demo.hdf5", "n_demos": 2, "n_samples": 10}
     (tmp_path / "demos/blocks_object/task0.json").write_text(json.dumps(manifest))
 
-    found = estimate.measure(tmp_path, given("t2s", env={"image_size": 64}))
+    (tmp_path / "benchmarks/demos/blocks_object").mkdir(parents=True)
+    (tmp_path / "benchmarks/demos/blocks_object/task0.tsv").write_text("s\n2.0\n")
+
+    found = estimate.measure(tmp_path, given("t2s"), n_cores=2)
     assert found == pytest.approx(
         {
             "LEARNED": 0.2,
-            "SIMULATED": 0.2,  # 12 s more for 60 steps more
-            "STARTED": 5.0,
+            "SIMULATED": 0.4,  # 12 s more of 2 cores for 60 steps more
+            "STARTED": 10.0,
+            "DEMONSTRATED": 0.2,
             "DEMO_STEPS": 5.0,
             "KEPT_BYTES": 0.1,
-            "POLICY_BYTES": 1000.0,
         }
     )
 
 
 def test_a_run_without_benchmarks_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a finished run of the workflow in"):
-        estimate.measure(tmp_path, given("t2s"))
+        estimate.measure(tmp_path, given("t2s"), n_cores=1)
 
 
 def test_the_command_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
