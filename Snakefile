@@ -28,6 +28,16 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    # A study that wants a GPU says so before it starts on a machine without one; nothing is stopped.
+    due = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if "learn" in due and not workflow.touch:
+        values, cores = json.dumps(config), workflow.resource_settings.cores or 0
+        shell(
+            "python -m t2s.estimate --notice --params {values:q} --cores {cores} || true"
+        )
+
+
 localrules:
     all,
     all_demos,

@@ -1,59 +1,233 @@
-"""What a study takes on CPUs, roughly: said before one of many hours starts on a machine without a GPU."""
+"""What a study takes on CPUs, roughly; the workflow asks before it starts on a machine without a GPU.
+
+Reads: params; with --measure what a finished run left: benchmarks, episodes, learn.json, manifests of demonstrations.
+"""
 
 from __future__ import annotations
 
+import argparse
+import csv
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from t2s import params
 from t2s.params import Params
 
 LONG = 8.0
-"""Hours above which a study has work for a GPU."""
+"""[h] above which a study has work for a GPU."""
 
-STEP = 0.1
-"""[s] of one learning step on one core: 32 windows, two images of 64 px (studies/quick: results/benchmarks)."""
+LEARNED = 0.1
+"""[core s] of one learning step with 32 windows of 64 px, by a policy of the shipped shape.
+
+This and the next five are made anew by `python -m t2s.estimate --params FILE --measure results --cores N` after a run
+of FILE on N cores, on which nothing else ran.
+"""
 
 SIMULATED = {"blocks": 0.007, "libero": 0.11}
-"""[s] of one environment step with both images of an OSMesa frame on one core, by kind of suite."""
+"""[core s] of one step of a rollout, its share of cameras and predictions included, by kind of suite."""
 
-DEMO_STEPS = {"blocks": 72, "libero": 150}
-"""Environment steps of a demonstration."""
+STARTED = {"blocks": 15.0, "libero": 30.0}
+"""[core s] of one job of rollouts before its first step: Python, libraries, the scene."""
 
-PIXEL_BYTES = 0.5
-"""On disk of a pixel of a demonstration, compressed."""
+DEMONSTRATED = {"blocks": 0.016, "libero": 0.13}
+"""[core s] of one step of a scripted demonstration, simulated and then rendered."""
+
+DEMO_STEPS = {"blocks": 72, "libero": 110, "download": 150}
+"""Steps of a demonstration: scripted ones by kind of suite, and those of people (README: 0.8 GB a task)."""
+
+KEPT_BYTES = {"blocks": 0.18, "libero": 0.37, "download": 1.0}
+"""On disk of a byte of image; the downloaded ones are not compressed."""
+
+POLICY_BYTES = 2.0e6
+"""On disk of a saved policy: `base_bytes` in studies/quick/runs/*/*/*/*/learn.json."""
+
+ROLLOUT_CORES = 4
+"""That a job of rollouts holds where there are so many (workflow/rules/evaluate.smk)."""
+
+DELTA = 0.1
+"""Size of a later task's policy beside a whole one, where only what was added is saved."""
+
+UNTOUCHED = {"t2s", "tail", "packnet", "single_task"}
+"""Learners that leave what acts on an earlier task as it is, so that its records stand (`evaluate.reuse_records`)."""
 
 
-def core_hours(params: Params) -> float:
-    """Hours on one CPU core for learning and rollouts, as if every episode took half its steps."""
-    learn, rules = params.learn, params.evaluate.rules
-    scale = learn.batch_size / 32 * (params.env.image_size / 64) ** 2
+def core_hours(given: Params) -> float:
+    """On CPU cores, for demonstrations, learning and rollouts, as if every episode took half its steps."""
     seconds = 0.0
-    for suite in params.study.suites:
-        kind, k = suite.split("_")[0], params.study.n_tasks
-        steps = learn.n_epochs * params.demos.n_demos * DEMO_STEPS[kind] / learn.batch_size
-        policies = k * len(learn.eval_epochs) + k * (k + 1) / 2
-        episodes = policies * rules.n_rollouts
-        seconds += k * steps * STEP * scale + episodes * rules.max_steps / 2 * SIMULATED[kind]
-    return seconds * len(params.study.methods) * len(params.study.seeds) / 3600
+    for suite in given.study.suites:
+        chains = [learning(given, suite, method) + rolling_out(given, suite, method) for method in given.study.methods]
+        seconds += demonstrating(given, suite) + sum(chains) * len(given.study.seeds)
+    return seconds / 3600
 
 
-def gigabytes(params: Params) -> float:
-    """Disk for the demonstrations, which is nearly all that is kept."""
-    pixels = 2 * params.env.image_size**2 * 3
-    steps = sum(DEMO_STEPS[suite.split("_")[0]] for suite in params.study.suites)
-    return params.study.n_tasks * params.demos.n_demos * steps * pixels * PIXEL_BYTES / 1e9
+def demonstrating(given: Params, suite: str) -> float:
+    """[core s] of all demonstrations of a suite; downloaded ones cost none."""
+    if given.demos.source == "download":
+        return 0.0
+    return given.study.n_tasks * demo_steps(given, suite) * DEMONSTRATED[kind(suite)]
+
+
+def learning(given: Params, suite: str, method: str) -> float:
+    """[core s] of learning all tasks of a suite, once."""
+    values, k = given.methods.root[method], given.study.n_tasks
+    steps = given.learn.n_epochs * demo_steps(given, suite) / given.learn.batch_size
+    tasks = float(k)
+    if isinstance(values, params.Multitask):
+        tasks = k * (k + 1) / 2
+    elif isinstance(values, params.ER):
+        tasks += (k - 1) * values.n_replayed / given.learn.batch_size
+    elif isinstance(values, params.T2S) and values.new_tokens_max == 0:
+        tasks = 1.0
+    return tasks * steps * LEARNED * size(given)
+
+
+def rolling_out(given: Params, suite: str, method: str) -> float:
+    """[core s] of the rollouts of a chain: the policies of every learning curve, the kept ones on all tasks so far."""
+    k, rules = given.study.n_tasks, given.evaluate.rules
+    stands = given.evaluate.reuse_records and given.methods.root[method].learner in UNTOUCHED
+    kept = k if stands else k * (k + 1) // 2
+    episodes = (k * len(given.learn.eval_epochs) + kept) * rules.n_rollouts
+    return (k + kept) * STARTED[kind(suite)] + episodes * rules.max_steps / 2 * SIMULATED[kind(suite)]
+
+
+def gigabytes(given: Params) -> float:
+    """On disk, for demonstrations and policies, which are nearly all that is kept."""
+    k, pixels = given.study.n_tasks, 2 * given.env.image_size**2 * 3
+    demos = sum(k * demo_steps(given, s) * pixels * KEPT_BYTES[recorded(given, s)] for s in given.study.suites)
+    deltas = {"t2s", "tail"}
+    tasks = [1 + (k - 1) * (DELTA if given.methods.root[m].learner in deltas else 1) for m in given.study.methods]
+    chains = sum(tasks) * len(given.study.suites) * len(given.study.seeds)
+    return (demos + chains * (len(given.learn.eval_epochs) + 1) * POLICY_BYTES) / 1e9
+
+
+def kind(suite: str) -> str:
+    """`blocks` or `libero`."""
+    return suite.split("_")[0]
+
+
+def recorded(given: Params, suite: str) -> str:
+    """Whose demonstrations: `download`, or for scripted ones the kind of suite."""
+    return "download" if given.demos.source == "download" else kind(suite)
+
+
+def demo_steps(given: Params, suite: str) -> float:
+    """Steps of all demonstrations of a task."""
+    return given.demos.n_demos * DEMO_STEPS[recorded(given, suite)]
+
+
+def size(given: Params) -> float:
+    """Of a batch's images, in those of 32 windows of 64 px."""
+    return given.learn.batch_size / 32 * (given.env.image_size / 64) ** 2
+
+
+def describe(given: Params, n_cores: int | None) -> str:
+    """Hours and disk in words."""
+    hours = core_hours(given)
+    at_best = f", at best {hours / n_cores:.0f} h on {n_cores} cores" if n_cores else ""
+    return f"about {hours:.0f} core hours on CPUs{at_best}, and {gigabytes(given):.1f} GB of disk"
 
 
 def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA GPU; found without importing torch."""
+    """Whether this machine has an NVIDIA GPU, found without importing torch."""
     return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
-def notice(params: Params, n_cores: int) -> str | None:
-    """One line for a study of many hours; None for a short one."""
-    hours = core_hours(params) / n_cores
-    if hours < LONG:
+def notice(given: Params, n_cores: int | None, gpu: bool) -> str | None:
+    """One line for a study that should have a GPU where there is none; None for any other."""
+    if gpu:
+        return None
+    if given.learn.device == "cuda":
+        return (
+            "note: learn.device is cuda and this machine has no GPU: jobs fail unless they run on a cluster's nodes"
+            f" that have one; with learn.device cpu the whole study takes {describe(given, n_cores)}"
+        )
+    if core_hours(given) / (n_cores or 1) < LONG:
         return None
     return (
-        f"no GPU on this machine: this study would take about {hours:.0f} h on {n_cores} CPU cores"
-        f" and {gigabytes(params):.1f} GB of disk; on a machine with GPUs, or on a cluster, far less"
+        f"note: no GPU on this machine: the whole study takes {describe(given, n_cores)}"
+        "; README says how to use a GPU or a cluster"
     )
+
+
+def measure(results: Path, given: Params, n_cores: int) -> dict[str, float]:
+    """What the constants above are by a run of these params on `n_cores`, alone there, all of its suites of one kind.
+
+    Raises: ValueError when something is missing in it.
+    """
+    learned = sorted((results / "runs").glob("*/*/*/task*/learn.json"))
+    rolled = [path for path in sorted((results / "episodes").glob("*/*/*/*.jsonl")) if _is_first(path.stem)]
+    if not learned or not rolled or not (results / "benchmarks").is_dir():
+        raise ValueError(f"expected a finished run of the workflow in '{results}', with benchmarks/, runs/, episodes/")
+    n_steps = sum(json.loads(path.read_text())["n_steps"] for path in learned)
+    lasted = sum(_seconds(results / "benchmarks/learn" / path.parent.relative_to(results / "runs")) for path in learned)
+    step, start = statistics.linear_regression(
+        [sum(json.loads(line)["n_steps"] for line in path.read_text().splitlines()) for path in rolled],
+        [_seconds(results / "benchmarks/evaluate" / path.relative_to(results / "episodes")) for path in rolled],
+    )
+    held = min(ROLLOUT_CORES, n_cores)
+    found = {"LEARNED": lasted * given.learn.n_threads / n_steps / size(given)}
+    found |= {"SIMULATED": step * held, "STARTED": start * held}
+    made = {path: json.loads(path.read_text()) for path in (results / "demos").glob("*/task*.json")}
+    if made:
+        samples = sum(manifest["n_samples"] for manifest in made.values())
+        stored = sum((path.parent / manifest["file"]).stat().st_size for path, manifest in made.items())
+        lasted = sum(_seconds(results / "benchmarks" / path.relative_to(results)) for path in made)
+        found["DEMONSTRATED"] = lasted / samples
+        found["DEMO_STEPS"] = samples / sum(manifest["n_demos"] for manifest in made.values())
+        found["KEPT_BYTES"] = stored / (samples * 2 * given.env.image_size**2 * 3)
+    return found
+
+
+def _is_first(name: str) -> bool:
+    """Whether records were made by the job itself: a curve's, or a stage's on its own task; others may have stood."""
+    kind, task = name.split("_task") if "_task" in name else ("", "")
+    return name.endswith("_curve") or kind == f"stage{task}"
+
+
+def _seconds(job: Path) -> float:
+    """[s] that a job lasted, from its benchmark. Its `cpu_time` is sampled every 30 s, too rarely for short jobs."""
+    with job.with_suffix(".tsv").open() as file:
+        return float(next(csv.DictReader(file, delimiter="\t"))["s"])
+
+
+def merged(sources: Sequence[str]) -> dict[str, Any]:
+    """The sections of params files, values of later ones in place of those before, as Snakemake does it."""
+
+    def over(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        for key, value in (old | new).items():
+            both = isinstance(value, dict) and isinstance(old.get(key), dict) and key in new
+            yield key, dict(over(old[key], value)) if both else value
+
+    sections: dict[str, Any] = {}
+    for source in sources:
+        sections = dict(over(sections, params.read(source)))
+    return sections
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the estimate, or the constants that it is made of."""
+    parser = argparse.ArgumentParser(prog="python -m t2s.estimate", description=__doc__)
+    parser.add_argument("--params", nargs="+", default=["params.yaml"], help="YAML files, or a JSON object")
+    parser.add_argument("--cores", type=int, help="that a study has, or had")
+    parser.add_argument("--notice", action="store_true", help="on stderr, only where a GPU is missing")
+    parser.add_argument("--measure", type=Path, metavar="RESULTS", help="print the constants that a run gives")
+    args = parser.parse_args(arguments)
+    given = params.check(merged(args.params))
+    if args.measure:
+        for name, value in measure(args.measure, given, args.cores or 1).items():
+            print(f"{name} {value:.3g}")
+    elif not args.notice:
+        print(describe(given, args.cores))
+    elif line := notice(given, args.cores or None, has_gpu()):
+        print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -17,6 +17,8 @@ import synthetic
 import yaml
 from PIL import Image
 
+from t2s import estimate
+
 REPOSITORY = Path(__file__).parents[1]
 TINY: dict[str, Any] = {
     "study": {"suites": ["blocks_object"], "n_tasks": 2, "methods": ["t2s", "sequential"]},
@@ -217,6 +219,34 @@ def test_how_liberos_scenes_are_drawn_reaches_what_draws_them(params: Path, libe
     change(params, {"demos": {"source": "download"}})
     done = run(params.parent, "snakemake", "--cores", "1")
     assert "expected render.quality 'libero' with demos.source 'download', got 'fast'" in done.stdout
+
+
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in REPOSITORY.glob("studies/*/params.yaml")))
+def test_every_study_is_planned(fresh: Path, study: str, tmp_path: Path) -> None:
+    (tmp_path / "scene.xml").touch()  # a plan needs names of assets alone
+    fewer = ["study={n_tasks: 2, seeds: [0]}", f"assets={{path: {tmp_path}}}"]
+    jobs = planned(fresh, "--configfile", f"studies/{study}/params.yaml", "--config", *fewer)
+    given = yaml.safe_load((REPOSITORY / "studies" / study / "params.yaml").read_text())["study"]
+    assert jobs["learn"] == 2 * len(given["suites"]) * len(given["methods"])
+    assert ("download" in jobs) == (study == "paper")
+
+
+@pytest.mark.skipif(estimate.has_gpu(), reason="a machine without a GPU")
+def test_a_study_for_a_gpu_says_so_before_it_starts_and_goes_on(fresh: Path) -> None:
+    options = ["--cores", "1", "--config", "learn={device: cuda}"]
+    assert "no GPU" not in run(fresh, "snakemake", "--dry-run", *options).stdout
+    commands = [fresh / "t2s" / f"{name}.py" for name in ("demos", "language")]
+    before = [path.read_text() for path in commands]
+    try:
+        for path in commands:  # the first job ends all
+            path.write_text("raise SystemExit('the first job ran')")
+        done = run(fresh, "snakemake", *options)
+    finally:
+        for path, text in zip(commands, before, strict=True):
+            path.write_text(text)
+    notes = [line for line in done.stdout.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1, done.stdout
+    assert "the first job ran" in done.stdout.partition("learn.device is cuda and this machine has no GPU")[2]
 
 
 def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:

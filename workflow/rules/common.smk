@@ -1,6 +1,7 @@
 # What the rules share: the checked params, the sections a rule sees, the code a command is made of.
 
 import ast
+import functools
 import json
 import re
 import shlex
@@ -82,6 +83,7 @@ def workers(threads):
     return f"--workers {threads} --engine {shlex.quote(sections('engine'))}"
 
 
+@functools.cache  # a large study asks for it thousands of times
 def code(command, method=None):
     """The files of t2s that a command imports, its own included, as Snakemake tracks none.
 
@@ -109,6 +111,7 @@ def closure(module, found, ignored):
     return found
 
 
+@functools.cache
 def source(module):
     """The file of a module of t2s, or None."""
     path = ROOT / Path(*module.split("."))
@@ -116,6 +119,7 @@ def source(module):
     return next((file for file in files if file.is_file()), None)
 
 
+@functools.cache
 def imports(path):
     """Names that the file imports from t2s, wherever in it, and the packages they lie in."""
     names = set()

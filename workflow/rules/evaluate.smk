@@ -9,6 +9,8 @@ rule evaluate_curve:
         f"results/episodes/{CHAIN}/task{{task}}_curve.jsonl",
     log:
         f"results/logs/evaluate/{CHAIN}/task{{task}}_curve.log",
+    benchmark:
+        f"results/benchmarks/evaluate/{CHAIN}/task{{task}}_curve.tsv"
     conda:
         "../envs/t2s.yaml"
     threads: 4
@@ -45,6 +47,8 @@ rule evaluate_kept:
         f"results/episodes/{CHAIN}/stage{{stage}}_task{{task}}.jsonl",
     log:
         f"results/logs/evaluate/{CHAIN}/stage{{stage}}_task{{task}}.log",
+    benchmark:
+        f"results/benchmarks/evaluate/{CHAIN}/stage{{stage}}_task{{task}}.tsv"
     conda:
         "../envs/t2s.yaml"
     threads: 4

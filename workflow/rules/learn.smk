@@ -18,6 +18,8 @@ rule learn:
         losses=f"results/runs/{CHAIN}/task{{task}}/losses.csv",
     log:
         f"results/logs/learn/{CHAIN}/task{{task}}.log",
+    benchmark:
+        f"results/benchmarks/learn/{CHAIN}/task{{task}}.tsv"
     conda:
         "../envs/t2s.yaml"
     threads: PARAMS.learn.n_threads
