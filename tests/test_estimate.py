@@ -19,7 +19,6 @@ def round_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "LEARNED", 1.0)
     monkeypatch.setattr(estimate, "SIMULATED", {"blocks": 0.1, "libero": 1.0})
     monkeypatch.setattr(estimate, "STARTED", {"blocks": 10.0, "libero": 20.0})
-    monkeypatch.setattr(estimate, "DEMONSTRATED", {"blocks": 0.2, "libero": 2.0})
     monkeypatch.setattr(estimate, "DEMO_STEPS", {"blocks": 64, "libero": 128, "download": 256})
     monkeypatch.setattr(estimate, "KEPT_BYTES", {"blocks": 0.25, "libero": 0.5, "download": 1.0})
     monkeypatch.setattr(estimate, "POLICY_BYTES", 1e6)
@@ -89,8 +88,10 @@ def test_every_suite_method_and_seed_counts_and_demonstrations_once() -> None:
         "seeds": [0, 1],
     }
     chains = 2 * ((240 + 180) + (240 + 240))
-    demonstrations = 3 * 10 * 64 * 0.2
-    assert estimate.core_hours(given(study=study)) * 3600 == pytest.approx(2 * (chains + demonstrations))
+    demonstrations = 3 * 10 * 64 * 2 * 0.1  # drawn at every step, not at every second
+    assert estimate.core_hours(given(study=study, policy={"replan_every": 2})) * 3600 == pytest.approx(
+        2 * (chains + demonstrations)
+    )
 
 
 def test_downloaded_demonstrations_cost_disk_and_no_time() -> None:
@@ -163,16 +164,12 @@ def test_what_a_run_cost_gives_the_constants(tmp_path: Path) -> None:
     manifest = {"file": "task0_demo.hdf5", "n_demos": 2, "n_samples": 10}
     (tmp_path / "demos/blocks_object/task0.json").write_text(json.dumps(manifest))
 
-    (tmp_path / "benchmarks/demos/blocks_object").mkdir(parents=True)
-    (tmp_path / "benchmarks/demos/blocks_object/task0.tsv").write_text("s\n2.0\n")
-
     found = estimate.measure(tmp_path, given("t2s"), n_cores=2)
     assert found == pytest.approx(
         {
             "LEARNED": 0.2,
             "SIMULATED": 0.4,  # 12 s more of 2 cores for 60 steps more
             "STARTED": 10.0,
-            "DEMONSTRATED": 0.2,
             "DEMO_STEPS": 5.0,
             "KEPT_BYTES": 0.1,
         }

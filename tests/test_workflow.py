@@ -226,7 +226,7 @@ def test_every_study_is_planned(fresh: Path, study: str, tmp_path: Path) -> None
     (tmp_path / "scene.xml").touch()  # a plan needs names of assets alone
     fewer = ["study={n_tasks: 2, seeds: [0]}", f"assets={{path: {tmp_path}}}"]
     jobs = planned(fresh, "--configfile", f"studies/{study}/params.yaml", "--config", *fewer)
-    given = yaml.safe_load((REPOSITORY / "studies" / study / "params.yaml").read_text())["study"]
+    given = TINY["study"] | yaml.safe_load((REPOSITORY / "studies" / study / "params.yaml").read_text())["study"]
     assert jobs["learn"] == 2 * len(given["suites"]) * len(given["methods"])
     assert ("download" in jobs) == (study == "paper")
 

@@ -30,8 +30,6 @@ else:
             manifest="results/demos/{suite}/task{task}.json",
         log:
             "results/logs/demos/{suite}/task{task}.log",
-        benchmark:
-            "results/benchmarks/demos/{suite}/task{task}.tsv"
         conda:
             "../envs/t2s.yaml"
         params:
