@@ -10,36 +10,40 @@ import csv
 import json
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from snakemake.utils import update_config
+
 from t2s import params
 from t2s.params import Params
+from t2s.sim.gl import has_nvidia
 
 LONG = 8.0
 """[h] above which a study has work for a GPU."""
 
-LEARNED = 0.11
+LEARNED = 0.084
 """[core s] of one learning step with 32 windows of 64 px, by a policy of the shipped shape.
 
-This and the next four are made anew by `python -m t2s.estimate --params FILE --measure results --cores N` after a run
-of FILE on N cores, on which nothing else ran. These are of one core with other work beside it, and so rather high.
+`python -m t2s.estimate --params studies/quick/params.yaml --measure studies/quick --cores 2` gives this and, for
+blocks, the next two; `--measure results` after a run of one's own also those of demonstrations. Measure where nothing
+else runs. Those of `libero` are rough, from single jobs beside other work: no run of it is committed.
 """
 
-SIMULATED = {"blocks": 0.01, "libero": 0.08}
+SIMULATED = {"blocks": 0.0091, "libero": 0.08}
 """[core s] of one step of a rollout, its share of cameras and predictions included, by kind of suite.
 
 Of `policy.replan_every` and `render.quality` as shipped.
 """
 
-STARTED = {"blocks": 8.0, "libero": 8.0}
+STARTED = {"blocks": 10.6, "libero": 10.6}
 """[core s] of one job of rollouts before its first step: Python, libraries, the scene."""
 
-DEMO_STEPS = {"blocks": 71, "libero": 110, "download": 150}
-"""Steps of a demonstration: scripted ones by kind of suite, and those of people (README: 0.8 GB a task)."""
+DEMO_STEPS = {"blocks": 65, "libero": 110, "download": 150}
+"""Steps of a demonstration: scripted ones by kind of suite, and, as a guess, those of people."""
 
-KEPT_BYTES = {"blocks": 0.18, "libero": 0.37, "download": 1.0}
+KEPT_BYTES = {"blocks": 0.185, "libero": 0.37, "download": 1.0}
 """On disk of a byte of image; the downloaded ones are not compressed."""
 
 POLICY_BYTES = 2.0e6
@@ -132,11 +136,6 @@ def describe(given: Params, n_cores: int | None) -> str:
     return f"about {hours:.0f} core hours on CPUs{at_best}, and {gigabytes(given):.1f} GB of disk"
 
 
-def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA GPU, found without importing torch."""
-    return any(Path("/dev").glob("nvidia[0-9]*"))
-
-
 def notice(given: Params, n_cores: int | None, gpu: bool) -> str | None:
     """One line for a study that should have a GPU where there is none; None for any other."""
     if gpu:
@@ -195,15 +194,9 @@ def _seconds(job: Path) -> float:
 
 def merged(sources: Sequence[str]) -> dict[str, Any]:
     """The sections of params files, values of later ones in place of those before, as Snakemake does it."""
-
-    def over(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        for key, value in (old | new).items():
-            both = isinstance(value, dict) and isinstance(old.get(key), dict) and key in new
-            yield key, dict(over(old[key], value)) if both else value
-
     sections: dict[str, Any] = {}
     for source in sources:
-        sections = dict(over(sections, params.read(source)))
+        update_config(sections, params.read(source))
     return sections
 
 
@@ -221,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"{name} {value:.3g}")
     elif not args.notice:
         print(describe(given, args.cores))
-    elif line := notice(given, args.cores or None, has_gpu()):
+    elif line := notice(given, args.cores or None, has_nvidia()):
         print(line, file=sys.stderr)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import pydantic
 import yaml
@@ -210,19 +210,12 @@ class Multitask(Section):
     learner: Literal["multitask"]
 
 
+AnyMethod = T2S | Sequential | ER | EWC | PackNet | TAIL | SingleTask | Multitask
 LEARNERS: dict[str, type[Section]] = {
-    "t2s": T2S,
-    "sequential": Sequential,
-    "er": ER,
-    "ewc": EWC,
-    "packnet": PackNet,
-    "tail": TAIL,
-    "single_task": SingleTask,
-    "multitask": Multitask,
+    tag: model for model in get_args(AnyMethod) for tag in get_args(model.model_fields["learner"].annotation)
 }
 """Model of the values of every learner, by the name that `methods.<name>.learner` gives."""
 
-AnyMethod = T2S | Sequential | ER | EWC | PackNet | TAIL | SingleTask | Multitask
 Method = Annotated[AnyMethod, Field(discriminator="learner")]
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from snakemake.utils import update_config
 
 from t2s import estimate, params
+from t2s.sim import gl
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = str(ROOT / "params.yaml")
@@ -130,11 +130,16 @@ def test_a_study_for_a_gpu_is_remarked_on_however_short() -> None:
     assert estimate.notice(values, None, gpu=True) is None
 
 
-def test_files_are_merged_as_snakemake_merges_them() -> None:
-    for path in sorted(ROOT.glob("studies/*/params.yaml")):
-        expected = params.read(SHIPPED)
-        update_config(expected, params.read(str(path)))
-        assert estimate.merged([SHIPPED, str(path)]) == expected
+def test_a_later_file_replaces_what_it_holds_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "learn: {lr: 0.5}\nstudy: {suites: [blocks_goal]}\nevaluate: {protocols: {blocks: {n_rollouts: 3}}}\n"
+    )
+    expected = params.read(SHIPPED)
+    expected["learn"]["lr"] = 0.5
+    expected["study"]["suites"] = ["blocks_goal"]
+    expected["evaluate"]["protocols"]["blocks"]["n_rollouts"] = 3
+    assert estimate.merged([SHIPPED, str(path)]) == expected
 
 
 def test_what_a_run_cost_gives_the_constants(tmp_path: Path) -> None:
@@ -185,4 +190,4 @@ def test_the_command_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> 
     estimate.main(["--params", SHIPPED, "--cores", "2"])
     assert capsys.readouterr().out.startswith("about ")
     estimate.main(["--params", SHIPPED, str(ROOT / "studies/paper/params.yaml"), "--notice", "--cores", "0"])
-    assert "core hours" in capsys.readouterr().err or estimate.has_gpu()
+    assert "core hours" in capsys.readouterr().err or gl.has_nvidia()

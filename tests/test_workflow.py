@@ -17,7 +17,8 @@ import synthetic
 import yaml
 from PIL import Image
 
-from t2s import estimate
+from t2s.data.assets import FOLDERS
+from t2s.sim import gl
 
 REPOSITORY = Path(__file__).parents[1]
 TINY: dict[str, Any] = {
@@ -223,7 +224,9 @@ def test_how_liberos_scenes_are_drawn_reaches_what_draws_them(params: Path, libe
 
 @pytest.mark.parametrize("study", sorted(path.parent.name for path in REPOSITORY.glob("studies/*/params.yaml")))
 def test_every_study_is_planned(fresh: Path, study: str, tmp_path: Path) -> None:
-    (tmp_path / "scene.xml").touch()  # a plan needs names of assets alone
+    for folder in FOLDERS:
+        (tmp_path / folder).mkdir()  # a plan needs names of assets alone
+        (tmp_path / folder / "scene.xml").touch()
     fewer = ["study={n_tasks: 2, seeds: [0]}", f"assets={{path: {tmp_path}}}"]
     jobs = planned(fresh, "--configfile", f"studies/{study}/params.yaml", "--config", *fewer)
     given = TINY["study"] | yaml.safe_load((REPOSITORY / "studies" / study / "params.yaml").read_text())["study"]
@@ -231,7 +234,7 @@ def test_every_study_is_planned(fresh: Path, study: str, tmp_path: Path) -> None
     assert ("download" in jobs) == (study == "paper")
 
 
-@pytest.mark.skipif(estimate.has_gpu(), reason="a machine without a GPU")
+@pytest.mark.skipif(gl.has_nvidia(), reason="a machine without a GPU")
 def test_a_study_for_a_gpu_says_so_before_it_starts_and_goes_on(fresh: Path) -> None:
     options = ["--cores", "1", "--config", "learn={device: cuda}"]
     assert "no GPU" not in run(fresh, "snakemake", "--dry-run", *options).stdout

@@ -65,9 +65,14 @@ def _default() -> str:
     return "egl" if nvidia_draws() else "osmesa"
 
 
+def has_nvidia(devices: Path = Path("/dev")) -> bool:
+    """Whether there is an NVIDIA GPU; found without importing torch."""
+    return any(devices.glob("nvidia[0-9]*"))
+
+
 def nvidia_draws(devices: Path = Path("/dev")) -> bool:
     """Whether there is a GPU and its EGL driver: containers often have only what computes."""
-    if not any(devices.glob("nvidia[0-9]*")):
+    if not has_nvidia(devices):
         return False
     try:
         ctypes.CDLL("libEGL_nvidia.so.0")

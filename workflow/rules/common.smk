@@ -14,6 +14,7 @@ from snakemake.utils import update_config
 ROOT = Path(workflow.current_basedir).parents[1].resolve()
 sys.path.insert(0, str(ROOT))
 
+import t2s.data.assets
 import t2s.params
 
 
@@ -134,31 +135,24 @@ def imports(path):
 
 def asset_files():
     """All of LIBERO's scene assets, where a suite of the study is LIBERO's; without them the end, in one line."""
-    if not any(map(is_libero, STUDY.suites)):
+    if not any(map(t2s.data.assets.needed, STUDY.suites)):
         return []
     folder = PARAMS.assets.folder
-    found = [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
-    if not found:
-        sys.exit(
-            f"error: no LIBERO scene assets in '{folder}'; download them, or name their folder by assets.path"
-            " or $T2S_LIBERO_ASSETS; the suites blocks_* need none"
-        )
-    return found
-
-
-def is_libero(suite):
-    """Whether a suite's scenes are LIBERO's, outside the repository."""
-    return suite.startswith("libero_")
+    try:
+        t2s.data.assets.check(folder)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    return [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 def look(wildcards):
     """The sections that say how a suite's images come about."""
-    return ["env", "render"] if is_libero(wildcards.suite) else ["env"]
+    return ["env", "render"] if t2s.data.assets.needed(wildcards.suite) else ["env"]
 
 
 def scenes(wildcards):
     """What the simulator reads of a suite that is not Python: arena, objects, tasks, states."""
-    if is_libero(wildcards.suite):
+    if t2s.data.assets.needed(wildcards.suite):
         return ["results/assets.json"]
     others = set(t2s.params.SUITES) - {wildcards.suite}
     paths = [path for path in (ROOT / "t2s/sim/blocks").rglob("*") if path.is_file()]
