@@ -16,6 +16,8 @@ from t2s.sim.expert.waypoint import CLOSE, OPEN, UP, Waypoint, jitter, turned
 MAX_STEPS = 600  # LIBERO's
 TRIES = 2  # of a skill whose goal does not hold when it ends
 GRASP_STEPS = 14  # in which the fingers close wholly
+RELEASE_STEPS = 8  # in which the fingers open far enough to let go
+FALL_STEPS = 10  # to wait at most for what was let go
 ABOVE = 0.08  # [m] over a grasp before going down
 CLEAR = 0.06  # [m] between what is carried and what it passes over
 LIFT = 0.09  # [m] of a plate, which hangs from its rim
@@ -45,6 +47,7 @@ def plan(env: Env, generator: np.random.Generator) -> Iterator[Waypoint]:
             if number + attempt > 0 and predicate in CARRIED:
                 yield from _cross(env, names[0])
             yield from skills[predicate](env, *names, generator)
+            yield from _wait(env, predicate, *names)
             if env.holds(predicate, *names):
                 break
 
@@ -52,6 +55,14 @@ def plan(env: Env, generator: np.random.Generator) -> Iterator[Waypoint]:
 def _order(env: Env, predicate: str, name: str, *_: str) -> tuple[bool, float]:
     """What a goal is sorted by: the hand must reach over what stands already."""
     return predicate == "close", float(np.ptp(env.corners(name)[:, 2])) if predicate in CARRIED else 0.0
+
+
+def _wait(env: Env, predicate: str, *names: str) -> Iterator[Waypoint]:
+    """Stay until the goal holds: what was let go may still be falling."""
+    for _ in range(FALL_STEPS):
+        if env.holds(predicate, *names):
+            return
+        yield Waypoint(env.grip_pose()[0], OPEN, 1.0)
 
 
 def _cross(env: Env, name: str) -> Iterator[Waypoint]:
@@ -221,7 +232,7 @@ def _lift(env: Env, name: str, grasp: Grasp, bottom: float, generator: np.random
 
 
 def _let_go(position: Float64[np.ndarray, "3"], grasp: Grasp) -> Iterator[Waypoint]:
-    yield Waypoint(position, OPEN, 1.0, 4, attitude=grasp.attitude)
+    yield Waypoint(position, OPEN, 1.0, RELEASE_STEPS, attitude=grasp.attitude)
     yield Waypoint(position + ABOVE * UP, OPEN, 0.03, attitude=grasp.attitude)
 
 
