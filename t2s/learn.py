@@ -84,10 +84,10 @@ def _jitter(
     shift = torch.randint(-learn.shift_px, learn.shift_px + 1, (2, b, 1), generator=generator).to(device)
     rows = (torch.arange(h, device=device) + shift[0]).clamp(0, h - 1)
     columns = (torch.arange(w, device=device) + shift[1]).clamp(0, w - 1)
-    batch = torch.arange(b, device=device)[:, None, None]
-    shifted = images[batch, rows[:, :, None], columns[:, None, :]]
+    shifted = images[torch.arange(b, device=device)[:, None], rows]
+    shifted = shifted.gather(2, columns[:, None, :, None].expand(images.shape))
     gain = 1 + learn.brightness * (2 * torch.rand((b, 1, 1, 1), generator=generator) - 1).to(device)
-    return (shifted * gain).clamp(0, 255).to(torch.uint8)
+    return shifted.float().mul_(gain).clamp_(0, 255).to(torch.uint8)
 
 
 def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, "b"]]:

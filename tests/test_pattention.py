@@ -22,6 +22,11 @@ def test_theta_is_gelu_of_scores_over_their_norm_times_root_n(n, seed):
     assert torch.allclose(theta(scores), expected, atol=1e-5)
 
 
+def test_theta_has_the_gradient_of_its_formula():
+    scores = torch.randn(2, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(theta, scores)
+
+
 def test_a_row_of_zero_scores_stays_zero():
     assert EPS > 0
     assert torch.equal(theta(torch.zeros(2, 4)), torch.zeros(2, 4))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,26 @@ GELU_POWER = 0.425
 
 def theta(scores: Float[Tensor, "... n"]) -> Float[Tensor, "... n"]:
     """GeLU(A / ||A||_2 * sqrt(n)) along the token axis: TokenFormer's `l2_norm_gelu` (arXiv 2410.23168, eq. 6)."""
-    return F.gelu(F.rms_norm(scores, scores.shape[-1:], eps=EPS))  # A / ||A|| sqrt(n) is A over its root mean square
+    result: Tensor = _Theta.apply(scores)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Theta(torch.autograd.Function):
+    """F.gelu(F.rms_norm(scores)), for A / ||A|| sqrt(n) is A over its root mean square; a quarter of its time."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        inverse_rms = (torch.linalg.vector_norm(scores, dim=-1, keepdim=True) ** 2 / scores.shape[-1] + EPS).rsqrt()
+        normal = scores * inverse_rms
+        ctx.save_for_backward(normal, inverse_rms)
+        return F.gelu(normal)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        normal, inverse_rms = ctx.saved_tensors
+        grad = torch.ops.aten.gelu_backward(grads[0], normal)
+        radial = (grad * normal).mean(dim=-1, keepdim=True)
+        return grad.addcmul_(normal, radial, value=-1).mul_(inverse_rms)
 
 
 class Pattention(nn.Module):
