@@ -7,8 +7,10 @@ Writes: an HDF5 file in LIBERO's layout, and a small manifest of it.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,30 +25,36 @@ from t2s.sim.env import CAMERAS, CONTROL_FREQ, Env, controller_config
 from t2s.sim.expert import follow
 from t2s.sim.expert.follow import Demo
 
+CHECKED = ("suite", "task", "successes", "attempts", "mean_steps", "assets", "name")
 ATTEMPTS_A_DEMO = 2  # fail when fewer than half the attempts succeed: the expert is broken then
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--suite", required=True)
+    parser.add_argument("--suite", required=True, nargs="+", help="one, or with --check any number")
     parser.add_argument("--task", type=int, help="by default, with --check, all of the suite")
     parser.add_argument("--params", default="params.yaml", help="YAML file or JSON object")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--manifest", type=Path)
-    parser.add_argument("--check", type=int, metavar="N", help="write nothing: count how many of N attempts succeed")
+    parser.add_argument("--check", type=int, metavar="N", help="print as CSV how many of N attempts succeed")
     args = parser.parse_args(arguments)
     demos, env = params.Demos.read(args.params), params.Env.read(args.params)
-    assets_dir = assets.folder(args.suite, args.params)
     if args.check:
-        for task in suites.tasks(args.suite) if args.task is None else [suites.task(args.suite, args.task)]:
-            print(check(task, demos.seed, args.check, assets_dir), flush=True)
+        writer = csv.DictWriter(sys.stdout, CHECKED, lineterminator="\n")
+        writer.writeheader()
+        for suite in args.suite:
+            assets_dir = assets.folder(suite, args.params)
+            for task in suites.tasks(suite) if args.task is None else [suites.task(suite, args.task)]:
+                writer.writerow(check(task, demos.seed, args.check, assets_dir))
+                sys.stdout.flush()
         return
-    if args.task is None or args.out is None or args.manifest is None:
-        parser.error("expected --task, --out and --manifest, or --check")
-    task = suites.task(args.suite, args.task)
+    if len(args.suite) > 1 or args.task is None or args.out is None or args.manifest is None:
+        parser.error("expected one --suite, --task, --out and --manifest, or --check")
+    task = suites.task(args.suite[0], args.task)
+    assets_dir = assets.folder(task.suite, args.params)
     facts = {"file": os.path.relpath(args.out, args.manifest.parent)}
-    quality = assets.quality(args.suite, args.params)
+    quality = assets.quality(task.suite, args.params)
     write_json(args.manifest, facts | write(task, demos, env.image_size, args.out, assets_dir, quality))
 
 
@@ -77,15 +85,16 @@ def write(
     }
 
 
-def check(task: suites.Task, seed: int, n: int, assets_dir: Path | None) -> str:
-    """One line: how many of `n` attempts succeed, and in how many steps on average."""
+def check(task: suites.Task, seed: int, n: int, assets_dir: Path | None) -> dict[str, Any]:
+    """A row of CHECKED: how many of `n` attempts succeed, and in how many steps on average."""
     env = Env(task.bddl_path, 128, assets_dir)  # nothing is rendered
     try:
         lengths = [len(demo.actions) for demo in attempts(env, task, seed, n) if demo is not None]
     finally:
         env.close()
-    steps = f"{np.mean(lengths):.0f} steps" if lengths else "-"
-    return f"{task.suite} {task.index}: {len(lengths)}/{n}, {steps}  {task.name}"
+    counts = [len(lengths), n, round(float(np.mean(lengths))) if lengths else ""]
+    made_of = assets.label(assets_dir) if assets_dir else "primitives"
+    return dict(zip(CHECKED, [task.suite, task.index, *counts, made_of, task.name], strict=True))
 
 
 def attempt(env: Env, task: suites.Task, demos: params.Demos) -> tuple[list[Demo], int]:
