@@ -1,6 +1,6 @@
 """The policy network: two cameras, proprioception and the instruction to a chunk of actions.
 
-    image -> convolutions (8x8 stride 4, then 3x3) -> spatial softmax (2 C numbers) -> linear -> one token a camera
+    image -> convolutions (8x8 stride 4, then 3x3 stride 2) -> spatial softmax (2 C numbers) -> linear -> one token a camera
     {agentview, eye_in_hand, proprioception, language} -> n_layers of pre-norm attention and FFN
     language token -> action head
 
@@ -48,7 +48,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, policy: params.Policy, maps: Maps) -> None:
         super().__init__()
         channels = [3 + 1, *policy.stem_channels]
-        shapes = [(8, 4), *[(3, 1)] * (len(channels) - 2)]  # (kernel, stride)
+        shapes = [(8, 4), *[(3, 2)] * (len(channels) - 2)]  # (kernel, stride)
         pairs = zip(channels[:-1], channels[1:], shapes, strict=True)
         self.convs = nn.Sequential(*(maps.conv(c, d, *shape) for c, d, shape in pairs))
         self.pool = SpatialSoftmax()
