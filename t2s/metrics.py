@@ -24,6 +24,8 @@ from jaxtyping import Float, Int
 from t2s.data import files, records
 from t2s.params import Metrics, Study
 
+MEAN: Final = "mean"
+"""What stands for a suite where the tasks of all suites are taken together."""
 SHARES: Final = ("new_token_share", "new_parameter_share", "delta_byte_share")
 LEARNED: Final = (
     "suite", "method", "seed", "task", "instruction", "source", "n_epochs", "n_steps",
@@ -121,17 +123,22 @@ def scores(
 def summarise(
     episodes: pd.DataFrame, learned: pd.DataFrame, study: Study, rules: Metrics
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """`{suite: {method: {metric: {mean, low, high, n_seeds}}}}`, rates as fractions."""
+    """`{suite: {method: {metric: {mean, low, high, n_seeds}}}}`, rates as fractions; MEAN is one of several suites."""
     check_protocol(episodes)
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
-    for suite in study.suites:
-        summary[suite] = {}
-        for method in study.methods:
+    summary: dict[str, dict[str, dict[str, Any]]] = {suite: {} for suite in study.suites}
+    if len(study.suites) > 1:
+        summary[MEAN] = {}
+    for method in study.methods:
+        of_suites = []
+        for suite in study.suites:
             rows = episodes[(episodes.suite == suite) & (episodes.method == method)]
             tasks = learned[(learned.suite == suite) & (learned.method == method)]
-            values = scores(learning_curves(rows, study), success_matrix(rows, study))
-            values |= shares(tasks, study)
+            values = scores(learning_curves(rows, study), success_matrix(rows, study)) | shares(tasks, study)
             summary[suite][method] = {name: bootstrap(v, rules) for name, v in values.items()}
+            of_suites.append(values)
+        if len(study.suites) > 1:
+            joined = {name: np.concatenate([values[name] for values in of_suites], axis=1) for name in of_suites[0]}
+            summary[MEAN][method] = {name: bootstrap(v, rules) for name, v in joined.items()}
     return summary
 
 

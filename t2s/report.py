@@ -43,7 +43,7 @@ CAPTIONS: Final = {
 }
 """The figures in their order on the page."""
 
-TABLES: Final = ("headline", "success", "tasks", "published")
+TABLES: Final = ("headline", "success", "tasks", "cost", "published")
 
 
 def main() -> None:

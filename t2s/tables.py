@@ -1,7 +1,7 @@
-"""Tables in Markdown, LaTeX and CSV: headline, success, tasks, and what others published.
+"""Tables in Markdown, LaTeX and CSV: headline, success, tasks, cost, and what others published.
 
-Reads, in a folder of results: metrics.json, success.csv, tasks.csv; reference_results.csv of t2s.
-Writes there: tables/{headline,success,tasks,published}.{md,tex,csv}
+Reads, in a folder of results: metrics.json, success.csv, tasks.csv, benchmarks/; reference_results.csv of t2s.
+Writes there: tables/{headline,success,tasks,cost,published}.{md,tex,csv}
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 import pandas as pd
 
 from t2s.data.files import write_text
+from t2s.metrics import MEAN
 from t2s.params import Evaluate, Metrics, Study
 
 COLUMNS: Final = {
@@ -47,6 +48,11 @@ STATES: Final = {
 PUBLISHED: Final = (
     "Published by others, on LIBERO's suites and with other policies; not comparable with our"
     " numbers digit by digit. In %."
+)
+COST: Final = (
+    "Seconds and memory of the workflow's jobs, on the machine that ran them: mean seconds of a task, largest memory."
+    " Rollouts: of the learning curve and of all kept policies. Trained, stored: mean over the tasks after the first;"
+    " what er keeps of its demonstrations is not in it."
 )
 METHODS: Final = {
     "er": "er: keeps and replays demonstrations of all earlier tasks.",
@@ -105,13 +111,15 @@ def main() -> None:
         ["Shares in %. Similarity: cosine of the instructions' embeddings.", RECONSTRUCTION],
         raw=tasks,
     )
+    costs = cost(args.results / "benchmarks", tasks)
+    write(folder / "cost", "What a task cost", per_method(costs), [COST, RECONSTRUCTION], raw=costs)
     write(folder / "published", "Published numbers", published(), [PUBLISHED], raw=read_published())
 
 
 def headline(summary: dict[str, Any], study: Study, *, text: bool) -> pd.DataFrame:
     """One row a suite and method; text as `mean (low to high)` in %, else fractions."""
     rows = []
-    for suite in study.suites:
+    for suite in [*study.suites, *([MEAN] if MEAN in summary else [])]:
         for method in study.methods:
             values = summary[suite][method]
             row: dict[str, Any] = {"Suite": suite, "Method": method}
@@ -168,6 +176,48 @@ def per_task(tasks: pd.DataFrame) -> pd.DataFrame:
             "Reused tasks (similarity)": reused,
         }
     )
+
+
+def cost(benchmarks: Path, tasks: pd.DataFrame) -> pd.DataFrame:
+    """`tasks` with the seconds [s] and largest memory [MB] of the jobs that learned and rolled out each."""
+    rows = []
+    for row in tasks.to_dict("records"):
+        chain = Path(row["suite"], row["method"], f"seed{row['seed']}")
+        learn, evaluate = benchmarks / "learn" / chain, benchmarks / "evaluate" / chain
+        of_kept = sorted(evaluate.glob(f"stage*_task{row['task']}.tsv"))
+        jobs = {
+            "learn": _benchmark([learn / f"task{row['task']}.tsv"]),
+            "rollouts": _benchmark([evaluate / f"task{row['task']}_curve.tsv", *of_kept]),
+        }
+        spent = {f"{name}_s": job.s.sum() for name, job in jobs.items()}
+        rows.append(spent | {f"{name}_max_rss_mb": job.max_rss.max() for name, job in jobs.items()})
+    names = ["suite", "method", "seed", "task", "n_parameters_new", "n_parameters_total", "delta_bytes"]
+    return pd.concat([tasks[names], pd.DataFrame(rows)], axis=1)
+
+
+def _benchmark(paths: list[Path]) -> pd.DataFrame:
+    """Time and memory of these jobs, a row each."""
+    return pd.concat([pd.read_csv(path, sep="\t", usecols=["s", "max_rss"]) for path in paths])
+
+
+def per_method(costs: pd.DataFrame) -> pd.DataFrame:
+    """One row a suite and method."""
+    rows = []
+    for (suite, method), group in costs.groupby(["suite", "method"], sort=False):
+        later = group[group.task > 0]
+        rows.append(
+            {
+                "Suite": suite,
+                "Method": method,
+                "Learning, s": f"{group.learn_s.mean():.0f}",
+                "Rollouts, s": f"{group.rollouts_s.mean():.0f}",
+                "Memory, GB": f"{max(group.learn_max_rss_mb.max(), group.rollouts_max_rss_mb.max()) / 1000:.2f}",
+                "Parameters trained": _thousands(later.n_parameters_new.mean()),
+                "Stored, MB": f"{later.delta_bytes.mean() / 1e6:.2f}" if len(later) else DASH,
+                "Parameters at the end": _thousands(group[group.task == group.task.max()].n_parameters_total.mean()),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def read_published() -> pd.DataFrame:
@@ -232,6 +282,10 @@ def _round(fraction: float) -> str:
 
 def _share(value: float) -> str:
     return _round(value) if value == value else DASH  # NaN is not equal to itself
+
+
+def _thousands(value: float) -> str:
+    return f"{value / 1000:,.0f} k" if value == value else DASH
 
 
 def _whole(value: float) -> str:

@@ -13,6 +13,7 @@ from t2s.data import demonstrations, files, records
 
 VERSIONS = {"mujoco": "3.3.2", "robosuite": "1.4.0", "gl": "osmesa", "device": "cpu"}
 EPOCHS = (0, 10, 20)
+LEARN_S, ROLLOUTS_S, MAX_RSS_MB = 100.0, 10.0, 500.0  # of every job
 BLOCKS = {
     "n_rollouts": 20,
     "max_steps": 150,
@@ -38,7 +39,7 @@ def params(n_tasks: int = 3, seeds: tuple[int, ...] = (0, 1)) -> dict[str, Any]:
 
 
 def write(folder: Path, study: dict[str, Any], n_rollouts: int = 20) -> None:
-    """Write episodes/ and runs/ of `study` below `folder`."""
+    """Write episodes/, runs/ and benchmarks/ of `study` below `folder`."""
     for suite in study["suites"]:
         for method in study["methods"]:
             for seed in study["seeds"]:
@@ -46,6 +47,7 @@ def write(folder: Path, study: dict[str, Any], n_rollouts: int = 20) -> None:
                 chain = Path(suite) / method / f"seed{seed}"
                 _write_episodes(folder / "episodes" / chain, chain, study["n_tasks"], n_rollouts, rng)
                 _write_runs(folder / "runs" / chain, chain, study["n_tasks"], rng)
+                _write_benchmarks(folder / "benchmarks", chain, study["n_tasks"])
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -104,6 +106,16 @@ def write_demos(
     demos[0] |= {key.replace("__", "/"): array for key, array in changes.items()}
     problem = json.dumps({"language_instruction": instruction})
     demonstrations.write(path, demos, {"problem_info": problem, "source": source})
+
+
+def _write_benchmarks(folder: Path, chain: Path, n_tasks: int) -> None:
+    learn = {f"learn/{chain}/task{k}": LEARN_S for k in range(n_tasks)}
+    curves = {f"evaluate/{chain}/task{k}_curve": ROLLOUTS_S for k in range(n_tasks)}
+    kept = {f"evaluate/{chain}/stage{k}_task{j}": ROLLOUTS_S for k in range(n_tasks) for j in range(k + 1)}
+    for name, seconds in (learn | curves | kept).items():
+        path = folder / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t-\t{MAX_RSS_MB}\n")
 
 
 def _write_episodes(folder: Path, chain: Path, n_tasks: int, n: int, rng: np.random.Generator) -> None:

@@ -33,7 +33,7 @@ def read(results: Path, name: str) -> str:
 
 def test_every_table_comes_in_three_forms(results: Path) -> None:
     names = {path.name for path in (results / "tables").iterdir()}
-    stems = ("headline", "success", "tasks", "published")
+    stems = ("headline", "success", "tasks", "cost", "published")
     assert names == {f"{stem}.{end}" for stem in stems for end in ("md", "tex", "csv")}
 
 
@@ -70,6 +70,28 @@ def test_the_csv_holds_the_plain_numbers(results: Path) -> None:
     assert table.fwt_mean.tolist() == pytest.approx(
         [summary[method]["fwt"]["mean"] for method in table.Method], abs=1e-6
     )
+
+
+def test_several_suites_have_a_mean_of_all_their_tasks(tmp_path: Path) -> None:
+    sections = synthetic.params()
+    sections["study"]["suites"] = ["blocks_object", "blocks_goal"]
+    synthetic.write(tmp_path, sections["study"])
+    for command in ("metrics", "tables"):
+        arguments = ["--params", json.dumps(sections), "--results", str(tmp_path)]
+        subprocess.run([sys.executable, "-m", f"t2s.{command}", *arguments], check=True)
+    table = pd.read_csv(tmp_path / "tables" / "headline.csv").set_index(["Suite", "Method"]).fwt_final_mean
+    for method in sections["study"]["methods"]:
+        both = [table[suite, method] for suite in sections["study"]["suites"]]
+        assert table["mean", method] == pytest.approx(sum(both) / 2, abs=1e-5)
+
+
+def test_the_cost_of_a_task_is_that_of_all_its_jobs(results: Path) -> None:
+    table = pd.read_csv(results / "tables" / "cost.csv")
+    first = table[(table.method == "t2s") & (table.seed == 0)].sort_values("task")
+    assert first.learn_s.tolist() == [synthetic.LEARN_S] * 3
+    n_jobs = [1 + 3, 1 + 2, 1 + 1]  # a curve, and the kept policies of this stage and those after it
+    assert first.rollouts_s.tolist() == [n * synthetic.ROLLOUTS_S for n in n_jobs]
+    assert "| 0.50 " in read(results, "cost.md")
 
 
 def test_every_success_cell_has_its_interval(results: Path) -> None:

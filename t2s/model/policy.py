@@ -1,6 +1,6 @@
 """The policy network: two cameras, proprioception and the instruction to a chunk of actions.
 
-    image -> convolutions (8x8 stride 4, then 3x3 stride 2) -> spatial softmax (2 C numbers) -> linear -> one token a camera
+    image -> convolutions (8x8 stride 4, 3x3 stride 2) -> spatial softmax (2 C numbers) -> linear -> one token a camera
     {agentview, eye_in_hand, proprioception, language} -> n_layers of pre-norm attention and FFN
     language token -> action head
 

@@ -218,6 +218,15 @@ def losses():
     return chains(f"{RESULTS}/runs/{CHAIN}/task{{task}}/losses.csv", task=TASKS)
 
 
+def benchmarks():
+    """Time and memory of every job of the study that learned or rolled out."""
+    learn = chains(f"{RESULTS}/benchmarks/learn/{CHAIN}/task{{task}}.tsv", task=TASKS)
+    return learn + [
+        path.replace("/episodes/", "/benchmarks/evaluate/").replace(".jsonl", ".tsv")
+        for path in episodes()
+    ]
+
+
 def films():
     """What the last policy of every method does, one film a task, for the first seed."""
     return expand(
@@ -232,6 +241,7 @@ TABLES = {
     "headline": "FWT, NBT, AUC and what every task added",
     "success": "Success on every task after every task",
     "tasks": "What every task added and reused",
+    "cost": "What every task cost",
     "published": "Published numbers",
 }
 

@@ -29,6 +29,7 @@ rule tables:
         metrics=rules.metrics.output.metrics,
         success=rules.metrics.output.success,
         tasks=rules.metrics.output.tasks,
+        benchmarks=benchmarks(),
     output:
         tables(),
     log:
