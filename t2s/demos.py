@@ -86,10 +86,13 @@ def write(
 
 
 def check(task: suites.Task, seed: int, n: int, assets_dir: Path | None) -> dict[str, Any]:
-    """A row of CHECKED: how many of `n` attempts succeed, and in how many steps on average."""
+    """A row of CHECKED: how many of `n` attempts succeed, in how many steps on average; no attempts without a skill."""
     env = Env(task.bddl_path, 128, assets_dir)  # nothing is rendered
     try:
         lengths = [len(demo.actions) for demo in attempts(env, task, seed, n) if demo is not None]
+    except ValueError as error:
+        print(f"{task.name}: {error}", file=sys.stderr)
+        lengths, n = [], 0
     finally:
         env.close()
     counts = [len(lengths), n, round(float(np.mean(lengths))) if lengths else ""]
