@@ -46,7 +46,7 @@ def main() -> None:
     learned = read_learned(args.results / "runs", study)
     files.write_json(args.results / "metrics.json", summarise(episodes, learned, study, rules))
     files.write_text(args.results / "success.csv", to_csv(cells(episodes, rules.confidence)))
-    files.write_text(args.results / "tasks.csv", to_csv(with_chosen_epoch(learned, episodes)))
+    files.write_text(args.results / "tasks.csv", to_csv(with_kept(learned, episodes)))
 
 
 def held(curves: Float[np.ndarray, "*n e"]) -> Float[np.ndarray, "*n e"]:
@@ -193,12 +193,13 @@ def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
     return table.assign(success=n_success / n, low=low, high=high)
 
 
-def with_chosen_epoch(learned: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
-    """`learned` with the epoch whose policy was kept of each task."""
+def with_kept(learned: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
+    """`learned` with the epoch whose policy was kept of each task, and LIBERO's assets that it was rolled out among."""
     by = ["suite", "method", "seed", "task"]
     kept = episodes[(episodes.kind == "kept") & (episodes.stage == episodes.task)]
-    chosen = kept.groupby(by).epoch.first().rename("chosen_epoch").reset_index()
-    return learned.merge(chosen, on=by, how="left", validate="one_to_one")
+    looks = kept.versions.map(lambda v: f"{v['assets']}, render {v['render']}" if "assets" in v else "")
+    found = kept.assign(scenes=looks).groupby(by)[["epoch", "scenes"]].first().rename(columns={"epoch": "chosen_epoch"})
+    return learned.merge(found.reset_index(), on=by, how="left", validate="one_to_one")
 
 
 def episode_paths(folder: Path, study: Study) -> list[Path]:

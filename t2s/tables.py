@@ -81,6 +81,8 @@ def main() -> None:
     tasks = pd.read_csv(args.results / "tasks.csv")
     intervals = f"In brackets {confidence:.0%} intervals"
     shown_by = f"Demonstrations: {tasks.source.iloc[0]}."
+    scenes = "; ".join(tasks.scenes.dropna().unique())
+    shown_by += f" LIBERO's scene assets: {scenes}." if scenes else ""
     bootstrap = f"{intervals}, bootstrapped over seeds and tasks."
     wilson = f"{intervals} (Wilson) over the episodes of all seeds; in %."
     folder = args.results / "tables"

@@ -58,6 +58,20 @@ def test_the_headline_says_of_a_method_what_its_reader_must_know(results: Path) 
     assert shown == ["packnet", "multitask"]
 
 
+def test_the_headline_names_the_assets_of_libero(results: Path) -> None:
+    assert "assets" not in read(results, "headline.md")
+    sections = synthetic.params(n_tasks=1)
+    folder = results.parent / "assets"
+    synthetic.write(folder, sections["study"])
+    for path in (folder / "episodes").rglob("*.jsonl"):
+        look = '"versions": {"assets": "stand-in-12", "render": "fast", '
+        path.write_text(path.read_text().replace('"versions": {', look))
+    for command in ("metrics", "tables"):
+        arguments = ["--params", json.dumps(sections), "--results", str(folder)]
+        subprocess.run([sys.executable, "-m", f"t2s.{command}", *arguments], check=True)
+    assert "LIBERO's scene assets: stand-in-12, render fast." in read(folder, "headline.md")
+
+
 def test_a_method_without_tokens_has_a_dash(results: Path) -> None:
     text = read(results, "headline.md").splitlines()
     row = next(line for line in text if "sequential" in line)
