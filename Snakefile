@@ -25,6 +25,7 @@ include: "workflow/rules/demos.smk"
 include: "workflow/rules/language.smk"
 include: "workflow/rules/learn.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -18,10 +18,6 @@ from t2s import params
 from t2s.data import assets, demonstrations, hub, suites
 from t2s.data.files import sha256, write_json
 
-DEMOS = "yifengzhu-hf/LIBERO-datasets"
-ASSETS = "lerobot/libero-assets"
-"""Source: both as in hf-libero 0.1.4, libero/libero/utils/download_utils.py."""
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line entry."""
@@ -34,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     download = params.Download.read(args.params)
     if args.what == "assets":
-        print(f"assets: {get_assets(hub.Repository(ASSETS, download.assets_revision), download)}", file=sys.stderr)
+        print(f"assets: {get_assets(hub.Repository(hub.ASSETS, download.assets_revision), download)}", file=sys.stderr)
         return
     if args.suite is None or (args.task is None and args.manifest):
         parser.error("demos need --suite, and --manifest needs --task")
     tasks = suites.tasks(args.suite) if args.task is None else [suites.task(args.suite, args.task)]
-    repository = hub.Repository(DEMOS, download.demos_revision)
+    repository = hub.Repository(hub.DEMOS, download.demos_revision)
     paths = get_demos(repository, download, tasks)
     if args.manifest:
         n_demos = params.Demos.read(args.params).n_demos

@@ -1,6 +1,6 @@
 """One page that a person opens first: headline, tables, figures, films, what was reconstructed.
 
-Reads, in a folder of results: metrics.json, tasks.csv, episodes/, tables/, figures/, films/
+Reads, in a folder of results: metrics.json, tasks.csv, provenance.json, episodes/, tables/, figures/, films/
 Writes: report.html, with every picture inside; or, with --summary, prints the headline.
 """
 
@@ -113,6 +113,7 @@ def page(results: Path, summary: dict[str, dict[str, Any]], sections: dict[str, 
         suites=suites,
         tables={name: table(results / "tables" / f"{name}.md") for name in TABLES},
         versions=versions(results / "episodes", summary),
+        provenance=provenance(results / "provenance.json"),
         params=yaml.safe_dump(sections, sort_keys=False),
     )
 
@@ -171,6 +172,29 @@ def versions(folder: Path, summary: dict[str, dict[str, Any]]) -> list[dict[str,
     paths = [path for suite in summary for path in sorted((folder / suite).rglob("*.jsonl"))]
     found = {json.dumps(v, sort_keys=True) for v in records.read(paths).versions}
     return [json.loads(text) for text in sorted(found)]
+
+
+def provenance(path: Path) -> dict[str, Any] | None:
+    """Code and machine in a line each, and all but the params as YAML; None for older results."""
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    code, machine = found["code"], found["machine"]
+    commit = f"commit {code['commit']}" if code["commit"] else "no commit, as there was no git"
+    changed = f", with changes in {', '.join(code['changed'])}" if code["changed"] else ""
+    return {
+        "code": f"{commit}{changed}; digest of the files that reach a number {code['sha256'][:12]}",
+        "machine": ", ".join(
+            [
+                machine["cpu"],
+                f"{machine['n_cpus']} CPUs",
+                *machine["gpus"],
+                f"Python {machine['python']}",
+                machine["platform"],
+            ]
+        ),
+        "all": yaml.safe_dump({name: facts for name, facts in found.items() if name != "params"}, width=120),
+    }
 
 
 if __name__ == "__main__":

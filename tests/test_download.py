@@ -55,14 +55,14 @@ def big() -> bytes:
 
 @pytest.fixture
 def server(hdf5s: dict[str, bytes]) -> Iterator[hub_server.Hub]:
-    with hub_server.serving(hub_server.Hub(download.DEMOS, COMMIT, dict(hdf5s))) as served:
+    with hub_server.serving(hub_server.Hub(hub.DEMOS, COMMIT, dict(hdf5s))) as served:
         yield served
 
 
 @pytest.fixture
 def assets(big: bytes) -> Iterator[hub_server.Hub]:
     content = {f"{folder}/a.xml": f"<mujoco model='{folder}'/>".encode() for folder in FOLDERS}
-    with hub_server.serving(hub_server.Hub(download.ASSETS, COMMIT, content | {BIG: big})) as served:
+    with hub_server.serving(hub_server.Hub(hub.ASSETS, COMMIT, content | {BIG: big})) as served:
         yield served
 
 
@@ -133,7 +133,7 @@ def test_all_tasks_arrive_in_parallel_byte_for_byte_with_their_manifests(server,
         content = hdf5s[in_repository(task)]
         assert path.read_bytes() == content
         assert json.loads(path.with_suffix(".json").read_text()) == {
-            "repository": download.DEMOS,
+            "repository": hub.DEMOS,
             "revision": COMMIT,
             "files": {in_repository(task): {"size": len(content), "sha256": files.sha256(path)}},
         }
@@ -142,7 +142,7 @@ def test_all_tasks_arrive_in_parallel_byte_for_byte_with_their_manifests(server,
 def test_what_was_downloaded_is_checked_without_the_hub(server, tmp_path):
     first = get_demos(server, tmp_path)
     asked = len(server.requests)
-    gone = hub.Repository(download.DEMOS, COMMIT, "http://127.0.0.1:9")
+    gone = hub.Repository(hub.DEMOS, COMMIT, "http://127.0.0.1:9")
     assert download.get_demos(gone, settings(tmp_path), TASKS[:1]) == first
     assert len(server.requests) == asked
 
@@ -235,7 +235,7 @@ def test_a_refused_connection_is_one_line_that_names_the_alternatives(tmp_path):
 
 def test_another_server_than_a_hub_is_named(tmp_path):
     with hub_server.serving(hub_server.Hub("x/y", COMMIT, {})) as other, pytest.raises(ValueError, match="no such"):
-        download.get_demos(hub.Repository(download.DEMOS, COMMIT, other.endpoint), settings(tmp_path), TASKS[:1])
+        download.get_demos(hub.Repository(hub.DEMOS, COMMIT, other.endpoint), settings(tmp_path), TASKS[:1])
 
 
 def test_a_connection_cut_twice_is_resumed_where_it_broke(assets, tmp_path, big):

@@ -36,6 +36,10 @@ from tqdm import tqdm
 
 from t2s.data.files import sha256, write_json
 
+DEMOS = "yifengzhu-hf/LIBERO-datasets"
+ASSETS = "lerobot/libero-assets"
+"""Source: both as in hf-libero 0.1.4, libero/libero/utils/download_utils.py."""
+
 ALTERNATIVES = (
     "set HF_ENDPOINT to a mirror of the hub, or `demos.source: scripted` for scripted demonstrations,"
     " or `assets.path` to a folder of LIBERO's assets"
@@ -62,16 +66,25 @@ class Repository:
     revision: str
     endpoint: str | None = None
 
+    def reach(self, timeout: float | None = None) -> None:
+        """Nothing, where the hub answers within `timeout` [s] and has this commit.
+
+        Raises: ValueError in one line.
+        """
+        with self._explained("its commit"):
+            api = HfApi(endpoint=self.endpoint)
+            commit = api.repo_info(self.name, revision=self.revision, repo_type="dataset", timeout=timeout).sha
+            if commit != self.revision:
+                raise ValueError(f"{self}: expected this commit, the hub gave {commit}")
+
     def files(self, folder: str | None = None) -> dict[str, File]:
         """All files below `folder`, or of the whole repository, by path.
 
         Raises: ValueError in one line when the hub can't be reached, or has no such repository, commit or folder.
         """
+        self.reach()
         api = HfApi(endpoint=self.endpoint)
         with self._explained(folder or "its list of files"):
-            commit = api.repo_info(self.name, revision=self.revision, repo_type="dataset").sha
-            if commit != self.revision:
-                raise ValueError(f"{self}: expected this commit, the hub gave {commit}")
             tree = api.list_repo_tree(self.name, folder, recursive=True, revision=self.revision, repo_type="dataset")
             found = [entry for entry in tree if isinstance(entry, RepoFile)]
         return {

@@ -133,6 +133,23 @@ def imports(path):
     return {".".join(parts[: i + 1]) for parts in within for i in range(len(parts))}
 
 
+def producing_code():
+    """The files of t2s that reach a number of the study: those of every command up to the metrics."""
+    source = "download" if PARAMS.demos.source == "download" else "demos"
+    found = {*code(source), *code("language"), *code("choose"), *code("metrics")}
+    for method in STUDY.methods:
+        found |= {*code("learn", method), *code("evaluate", method)}
+    return sorted(found)
+
+
+def producing_sections():
+    """JSON of the params that reach a number of the study, and so not of what draws."""
+    names = set(config) - {"engine", "figures", "film"}
+    chosen = json.loads(sections(*names))
+    chosen["methods"] = {name: config["methods"][name] for name in STUDY.methods}
+    return json.dumps(chosen, sort_keys=True)
+
+
 def asset_files():
     """All of LIBERO's scene assets, where a suite of the study is LIBERO's; without them the end, in one line."""
     if not any(map(t2s.data.assets.needed, STUDY.suites)):

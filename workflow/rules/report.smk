@@ -116,6 +116,7 @@ rule report:
         page="t2s/report.html.j2",
         metrics=rules.metrics.output.metrics,
         tasks=rules.metrics.output.tasks,
+        provenance="results/provenance.json",
         episodes=episodes(),
         tables=tables(),
         figures=figures(["png"]),

