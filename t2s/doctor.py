@@ -7,7 +7,6 @@ downloaded or made so far; asks the hub for its two commits. Writes nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -16,9 +15,8 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from t2s.data import origin
 from t2s.sim import gl
@@ -33,16 +31,12 @@ WORKER_GB = 0.9
 PATIENCE = 5.0  # [s] for an answer of the hub
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line."""
 
     status: Literal["ok", "note", "wrong"]
     what: str
     mend: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.status:<5}  {self.what}" + (f"; to mend it: {self.mend}" if self.mend else "")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,11 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--params", nargs="+", default=["params.yaml"], help="YAML files, later ones win, or JSON")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="that the workflow is to use")
     args = parser.parse_args(arguments)
-    statuses = set()
-    for finding in examine(args.params, args.cores):
-        print(finding, flush=True)
-        statuses.add(finding.status)
-    return int("wrong" in statuses)
+    found = set()
+    for status, what, mend in examine(args.params, args.cores):
+        print(f"{status:<5}  {what}" + (f"; to mend it: {mend}" if mend else ""), flush=True)
+        found.add(status)
+    return int("wrong" in found)
 
 
 def examine(sources: Iterable[str], n_cores: int) -> Iterator[Finding]:
@@ -64,17 +58,17 @@ def examine(sources: Iterable[str], n_cores: int) -> Iterator[Finding]:
     yield from packages(Path())
     yield code(Path())
     yield opengl()
+    yield memory(n_cores)
     try:
         given = read(sources)
     except (ImportError, ValueError) as error:
-        yield Finding("wrong", f"params: {_line(error)}", SETUP if isinstance(error, ImportError) else "")
+        yield Finding("wrong", str(error), SETUP if isinstance(error, ImportError) else "")
         return
     for check in (gpu, disk, assets, demos, hub):
         try:
             yield check(given)
-        except ImportError as error:
-            yield Finding("wrong", f"{check.__name__}: {_line(error)}", SETUP)
-    yield memory(n_cores)
+        except (ImportError, ValueError) as error:
+            yield Finding("wrong", f"{check.__name__}: {error}", SETUP if isinstance(error, ImportError) else "")
 
 
 def read(sources: Iterable[str]) -> Params:
@@ -107,13 +101,12 @@ def packages(root: Path) -> Iterator[Finding]:
         return
     needed = {_canonical(re.split(r"[<>=~!\[ ]", line)[0]) for line in [*asked, *BARE]}
     found = {name: (origin.installed(name) or "missing").partition("+")[0] for name in pins}
-    other = {name: version for name, version in found.items() if version != pins[name]}
-    lines = {name: f"{name} {version}, pinned {pins[name]}" for name, version in other.items()}
-    for name in other:
-        if _canonical(name) in needed:
-            yield Finding("wrong", f"packages: {lines.pop(name)}", SETUP)
-    if lines:
-        yield Finding("note", f"packages: {'; '.join(lines.values())} (not asked for by t2s itself)", SETUP)
+    other = {name: f"{name} {version}, pinned {pins[name]}" for name, version in found.items() if version != pins[name]}
+    wrong = [name for name in other if _canonical(name) in needed]
+    yield from (Finding("wrong", f"packages: {other[name]}", SETUP) for name in wrong)
+    rest = [line for name, line in other.items() if name not in wrong]
+    if rest:
+        yield Finding("note", f"packages: {len(rest)} that t2s does not ask for itself: {rest[0]} ...", SETUP)
     if not other:
         yield Finding("ok", f"packages: {len(pins)}, all as pinned")
 
@@ -123,11 +116,11 @@ def code(root: Path) -> Finding:
     try:
         commit, changed = origin.work_tree(root)
     except (OSError, RuntimeError) as error:
-        return Finding("note", f"code: no commit: {_line(error)}", "git clone, for results that name their commit")
-    if changed:
-        some = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
-        return Finding("note", f"code: commit {commit[:12]}, and {len(changed)} changed: {some}", "git commit")
-    return Finding("ok", f"code: commit {commit[:12]}, nothing changed")
+        return Finding("note", f"code: no commit: {error}", "git clone, for results that name their commit")
+    if not changed:
+        return Finding("ok", f"code: commit {commit[:12]}, nothing changed")
+    some = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+    return Finding("note", f"code: commit {commit[:12]}, and {len(changed)} changed: {some}", "git commit")
 
 
 def opengl() -> Finding:
@@ -192,7 +185,7 @@ def memory(n_cores: int) -> Finding:
 
 
 def assets(given: Params) -> Finding:
-    """LIBERO's scene assets, where a suite is LIBERO's."""
+    """LIBERO's scene assets: wrong only where a suite is LIBERO's and they are missing."""
     from t2s.data import assets
 
     needed = any(map(assets.needed, given.study.suites))
@@ -200,61 +193,48 @@ def assets(given: Params) -> Finding:
         label = assets.label(assets.check(given.assets.folder))
     except ValueError as error:
         what, _, remedy = str(error).partition("; ")
-        return (
-            Finding("wrong", what, remedy)
-            if needed
-            else Finding("note", f"{what}: the suites of these params need none")
-        )
-    stands_in = needed and label.startswith("stand-in")
-    return Finding("note" if stands_in else "ok", f"LIBERO's scene assets: {label} in {given.assets.folder}")
+        return Finding("wrong", what, remedy) if needed else Finding("note", f"{what}: this study needs none")
+    stand_ins = label.startswith("stand-in")
+    return Finding("note" if stand_ins else "ok", f"LIBERO's scene assets: {label} in '{given.assets.folder}'")
 
 
 def demos(given: Params) -> Finding:
-    """The demonstrations that are there, and whose they are."""
-    missing = missing_demos(given)
-    n_tasks = given.study.n_tasks * len(given.study.suites)
-    what = f"demonstrations: {given.demos.source}, of {n_tasks - len(missing)} of {n_tasks} tasks there"
-    return Finding("note", what, "snakemake --cores all all_demos") if missing else Finding("ok", what)
+    """How many tasks have demonstrations of the source that the params name."""
+    n_missing, n_tasks = len(missing_demos(given)), given.study.n_tasks * len(given.study.suites)
+    what = f"demonstrations: {given.demos.source}, of {n_tasks - n_missing} of {n_tasks} tasks there"
+    return Finding("note", what, "snakemake --cores all all_demos") if n_missing else Finding("ok", what)
 
 
-def missing_demos(given: Params) -> list[str]:
-    """The files of demonstrations that are not there, or not of the source that the params name."""
-    from t2s.data import suites
+def missing_demos(given: Params) -> list[Path]:
+    """Demonstrations that are not there with their manifest, or are of another source."""
+    from t2s.data import demonstrations, suites
 
     tasks = [task for suite in given.study.suites for task in suites.tasks(suite)[: given.study.n_tasks]]
     if given.demos.source == "download":
         folder = Path(given.download.folder) / "LIBERO-datasets"
-        paths = [folder / task.suite / f"{task.name}_demo.hdf5" for task in tasks]
-        return [str(path) for path in paths if not (path.is_file() and path.with_suffix(".json").is_file())]
+        manifests = [folder / task.suite / f"{task.name}_demo.json" for task in tasks]
+        return [path for path in manifests if not (path.is_file() and path.with_suffix(".hdf5").is_file())]
     manifests = [Path(f"results/demos/{task.suite}/task{task.index}.json") for task in tasks]
-    return [str(path) for path in manifests if not _is_scripted(path)]
-
-
-def _is_scripted(manifest: Path) -> bool:
-    said = json.loads(manifest.read_text()) if manifest.is_file() else {"source": None}
-    return said["source"] == "scripted" and (manifest.parent / said["file"]).is_file()
+    return [path for path in manifests if not path.is_file() or demonstrations.source(path) != "scripted"]
 
 
 def hub(given: Params) -> Finding:
-    """Whether the hub answers, and has the commits; that matters where something is to be downloaded."""
+    """Whether the hub has both commits: wrong only where something is still to be downloaded from it."""
     from t2s.data import hub
 
-    needed = given.demos.source == "download" and bool(missing_demos(given))
     try:
         hub.Repository(hub.DEMOS, given.download.demos_revision).reach(PATIENCE)
         hub.Repository(hub.ASSETS, given.download.assets_revision).reach(PATIENCE)
     except ValueError as error:
         what, _, remedy = str(error).partition("; ")
-        return Finding("wrong", f"hub: {what}", remedy) if needed else Finding("note", f"hub: {what}: not needed")
+        if given.demos.source == "download" and missing_demos(given):
+            return Finding("wrong", f"hub: {what}", remedy)
+        return Finding("note", f"hub: {what}: this study needs nothing of it")
     return Finding("ok", f"hub: {hub.constants.ENDPOINT} has both commits")
 
 
 def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":
