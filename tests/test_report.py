@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -79,6 +80,22 @@ def test_the_page_says_what_was_reconstructed_and_with_which_versions(results: P
     assert "What was reconstructed" in page
     assert "mujoco 3.3.2" in page
     assert "n_tasks: 3" in page
+
+
+def test_the_page_says_where_the_numbers_come_from(results: Path, tmp_path: Path) -> None:
+    """Of a study that is older than provenance.json it says what the records say."""
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    code = {"commit": "c0ffee", "changed": ["t2s/learn.py"], "sha256": "d1" * 32}
+    machine = {"cpu": "Xeon", "n_cpus": 2, "gpus": ["H100"], "python": "3.11.7", "platform": "Linux"}
+    packages = {"torch": "2.13.0+cpu"}
+    write_json(folder / "provenance.json", {"code": code, "machine": machine, "packages": packages, "params": {}})
+    run("report", folder, "--out", str(folder / "report.html"))
+    page, older = ((path / "report.html").read_text() for path in (folder, results))
+    assert "commit c0ffee, with changes in t2s/learn.py; digest of the files that reach a number d1d1" in page
+    assert "Xeon, 2 CPUs, H100, Python 3.11.7, Linux" in page
+    assert "torch: 2.13.0+cpu" in page
+    assert "Code:" not in older
 
 
 def test_methods_keep_the_order_of_the_study(results: Path) -> None:

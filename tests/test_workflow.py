@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
     "figures": {"dpi": 50},
 }
 CHAIN = {"learn": 4, "evaluate_curve": 4, "choose": 4, "evaluate_kept": 6, "film": 2}
-REPORT = {"metrics": 1, "tables": 1, "figures": 1, "report": 1, "all": 1}
+REPORT = {"metrics": 1, "provenance": 1, "tables": 1, "figures": 1, "report": 1, "all": 1}
 
 
 def copy_repository(folder: Path) -> Path:
@@ -280,6 +280,17 @@ def test_the_report_is_whole(finished: Path) -> None:
     page = (finished / "results" / "report.html").read_text()
     assert page.count("data:image/gif") == 4
     assert page.count("data:image/png") == 7
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_the_provenance_is_that_of_the_run(finished: Path) -> None:
+    found = json.loads((finished / "results/provenance.json").read_text())
+    manifest = json.loads((finished / "results/demos/blocks_object/task1.json").read_text())
+    assert found["data"]["demos"]["blocks_object/task1"]["sha256"] == manifest["sha256"]
+    assert list(found["params"]["methods"]) == ["sequential", "t2s"]
+    assert [sum(row["n_episodes"] for row in rows) for rows in found["runs"].values()] == [2 * 2 + 3] * 2
+    assert found["code"]["sha256"][:12] in (finished / "results/report.html").read_text()
 
 
 @pytest.mark.slow
