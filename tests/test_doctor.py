@@ -94,22 +94,9 @@ def test_a_package_that_is_missing_is_named(clone: Path) -> None:
 
 def test_without_a_library_the_doctor_still_says_which(clone: Path) -> None:
     """A Python that sees nothing but the standard library."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    bare = subprocess.run(
-        [
-            sys._base_executable,
-            "-I",
-            "-S",
-            "-c",
-            f"import sys; sys.path.append({str(ROOT)!r})\n"  # type: ignore[attr-defined]
-            "from t2s import doctor; sys.exit(doctor.main([]))",
-        ],
-        cwd=clone,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    start = f"import sys; sys.path.append({str(ROOT)!r}); from t2s import doctor; sys.exit(doctor.main([]))"
+    command = [sys.executable, "-I", "-S", "-c", start]
+    bare = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
     assert bare.returncode == 1, bare.stderr
     assert "wrong  packages: pydantic missing, pinned " in bare.stdout
     assert "wrong  OpenGL" in bare.stdout
