@@ -16,7 +16,7 @@ def test_every_file_that_is_linked_exists(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_its_tables_are_those_of_the_studies(page):
-    shown = re.findall(r"^<!-- (studies/.*) -->\n(.*?)^<!-- end -->", page.read_text(), re.MULTILINE | re.DOTALL)
+    shown = re.findall(r"^<!-- (studies/\S+) -->\n(.*?)^<!-- end -->", page.read_text(), re.MULTILINE | re.DOTALL)
     assert [path for path, table in shown if table != (ROOT / path).read_text()] == []
     assert shown or page.parent != ROOT
 
@@ -32,6 +32,6 @@ def test_every_test_that_a_page_names_exists():
 def test_every_finished_study_is_listed_with_the_versions_of_its_records(study):
     rows = (ROOT / "REPRODUCIBILITY.md").read_text().splitlines()
     (row,) = [line for line in rows if line.startswith(f"| [{study}](studies/{study}) |")]
-    records = [line for path in ROOT.glob(f"studies/{study}/episodes/**/*.jsonl") for line in path.open()]
-    (versions,) = {json.dumps(json.loads(record)["versions"]) for record in records}
+    paths = ROOT.glob(f"studies/{study}/episodes/**/*.jsonl")
+    (versions,) = {json.dumps(json.loads(line)["versions"]) for path in paths for line in path.read_text().splitlines()}
     assert [f"{k} {v}" for k, v in json.loads(versions).items() if k != "device" and f"{k} {v}" not in row] == []
