@@ -49,9 +49,6 @@ KEPT_BYTES = {"blocks": 0.185, "libero": 0.37, "download": 1.0}
 POLICY_BYTES = 2.0e6
 """On disk of a saved policy: `base_bytes` in studies/quick/runs/*/*/*/*/learn.json."""
 
-ROLLOUT_CORES = 4
-"""That a job of rollouts holds where there are so many (workflow/rules/evaluate.smk)."""
-
 DELTA = 0.1
 """Size of a later task's policy beside a whole one, where only what was added is saved."""
 
@@ -168,7 +165,7 @@ def measure(results: Path, given: Params, n_cores: int) -> dict[str, float]:
         [sum(json.loads(line)["n_steps"] for line in path.read_text().splitlines()) for path in rolled],
         [_seconds(results / "benchmarks/evaluate" / path.relative_to(results / "episodes")) for path in rolled],
     )
-    held = min(ROLLOUT_CORES, n_cores)
+    held = given.study.rollout_cores(n_cores)
     found = {"LEARNED": lasted * given.learn.n_threads / n_steps / size(given)}
     found |= {"SIMULATED": step * held, "STARTED": start * held}
     made = {path: json.loads(path.read_text()) for path in (results / "demos").glob("*/task*.json")}

@@ -22,10 +22,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from t2s.data import files, records
-from t2s.params import Metrics, Study
+from t2s.params import MEAN, Metrics, Study
 
-MEAN: Final = "mean"
-"""What stands for a suite where the tasks of all suites are taken together."""
 SHARES: Final = ("new_token_share", "new_parameter_share", "delta_byte_share")
 LEARNED: Final = (
     "suite", "method", "seed", "task", "instruction", "source", "n_epochs", "n_steps",

@@ -21,6 +21,9 @@ from pydantic import (
     PositiveInt,
 )
 
+MEAN = "mean"
+"""What stands for a suite where the tasks of all suites are taken together."""
+
 SUITES: dict[str, int] = {
     "blocks_object": 10,
     "blocks_goal": 10,
@@ -68,6 +71,11 @@ class Study(Section):
     n_tasks: PositiveInt
     methods: list[str] = Field(min_length=1)
     seeds: list[NonNegativeInt] = Field(min_length=1)
+
+    def rollout_cores(self, n_cores: int | None) -> int:
+        """Cores of a job of rollouts: chains go on beside each other before one gets several; None: a cluster."""
+        n_chains = len(self.suites) * len(self.methods) * len(self.seeds)
+        return 4 if n_cores is None else min(4, max(1, n_cores // n_chains))
 
 
 class Assets(Section):

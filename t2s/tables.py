@@ -15,8 +15,7 @@ from typing import Any, Final
 import pandas as pd
 
 from t2s.data.files import write_text
-from t2s.metrics import MEAN
-from t2s.params import Evaluate, Metrics, Study
+from t2s.params import MEAN, Evaluate, Metrics, Study
 
 COLUMNS: Final = {
     "fwt": "FWT",
