@@ -5,6 +5,9 @@
 #   snakemake --cores all --config 'learn={lr: 1.0e-3}'
 #   snakemake --cores 1 -n                         what would run, and why
 
+import logging
+import signal
+
 from snakemake.utils import min_version
 
 min_version("9.18")
@@ -28,6 +31,12 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+def interrupted(number, frame):
+    """What the jobs that Ctrl-C ends say is nobody's concern."""
+    logging.disable()
+    raise KeyboardInterrupt
+
+
 onstart:
     # A study that wants a GPU says so before it starts on a machine without one; nothing is stopped.
     due = {job.rule.name for job in workflow.dag.needrun_jobs()}
@@ -36,6 +45,15 @@ onstart:
         shell(
             "python -m t2s.estimate --notice --params {values:q} --cores {cores} || true"
         )
+    signal.signal(signal.SIGINT, interrupted)
+
+
+onerror:
+    print(
+        "To go on, give the same command again: what is finished stays, and a task that was being learned goes on"
+        " from its last epoch.",
+        file=sys.stderr,
+    )
 
 
 localrules:

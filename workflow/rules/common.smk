@@ -1,10 +1,12 @@
 # What the rules share: the checked params, the sections a rule sees, the code a command is made of.
 
 import ast
+import fcntl
 import functools
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -46,11 +48,32 @@ EPOCHS = PARAMS.learn.eval_epochs
 N_GPUS = int(PARAMS.learn.device == "cuda")  # of a job that learns or rolls out
 ON_GPU = "workflow/scripts/gpu_slot.sh" if N_GPUS else ""
 CHAIN = "{suite}/{method}/seed{seed}"
-PREFIX = f'export T2S_LIBERO_ASSETS="{PARAMS.assets.folder}"; '
+LOCK = Path(".snakemake/t2s.lock")
+PREFIX = f'exec 8<"{LOCK}"; flock --shared 8; '
+PREFIX += f'export T2S_LIBERO_ASSETS="{PARAMS.assets.folder}"; '
 if not workflow.deployment_settings.deployment_method:
     # Whoever calls Snakemake by its path gets the Python it belongs to.
     PREFIX += f'export PATH="{Path(sys.executable).parent}:$PATH"; '
 shell.prefix(PREFIX)
+
+
+def alive():
+    """A lock on this folder, held as long as this Snakemake and its jobs (PREFIX) live; it is shared.
+
+    Snakemake's own stays behind when it is killed. Where no one else holds this one, that one is of no use.
+    """
+    LOCK.parent.mkdir(exist_ok=True)
+    file = LOCK.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(LOCK.with_name("locks"), ignore_errors=True)
+    except OSError:
+        print("note: another snakemake, or a job of one, runs here", file=sys.stderr)
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+ALIVE = alive()
 
 
 wildcard_constraints:
