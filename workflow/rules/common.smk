@@ -68,7 +68,7 @@ def alive():
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(LOCK.with_name("locks"), ignore_errors=True)
     except OSError:
-        print("note: another snakemake, or a job of one, runs here", file=sys.stderr)
+        print("note: another snakemake, or a job of one, runs in this folder", file=sys.stderr)
     fcntl.flock(file, fcntl.LOCK_SH)
     return file
 
