@@ -49,7 +49,8 @@ N_GPUS = int(PARAMS.learn.device == "cuda")  # of a job that learns or rolls out
 ON_GPU = "workflow/scripts/gpu_slot.sh" if N_GPUS else ""
 CHAIN = "{suite}/{method}/seed{seed}"
 LOCK = Path(".snakemake/t2s.lock")
-PREFIX = f'exec 8<"{LOCK}"; flock --shared 8; '
+PREFIX = "set -euo pipefail; "  # Snakemake's own, which any other prefix replaces
+PREFIX += f'exec 8<"{LOCK}"; flock --shared 8 || :; '
 PREFIX += f'export T2S_LIBERO_ASSETS="{PARAMS.assets.folder}"; '
 if not workflow.deployment_settings.deployment_method:
     # Whoever calls Snakemake by its path gets the Python it belongs to.
@@ -58,18 +59,24 @@ shell.prefix(PREFIX)
 
 
 def alive():
-    """A lock on this folder, held as long as this Snakemake and its jobs (PREFIX) live; it is shared.
+    """A file that this Snakemake and its jobs (PREFIX) share a lock on as long as they live.
 
-    Snakemake's own stays behind when it is killed. Where no one else holds this one, that one is of no use.
+    Snakemake's own locks stay behind when it is killed. Where nobody shares this one, those are of no use.
     """
-    LOCK.parent.mkdir(exist_ok=True)
-    file = LOCK.open("w")
+    try:
+        LOCK.parent.mkdir(exist_ok=True)
+        file = LOCK.open("w")
+    except OSError as error:
+        sys.exit(f"error: {LOCK}: could not be written: {error.strerror}")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(LOCK.with_name("locks"), ignore_errors=True)
-    except OSError:
+        fcntl.flock(file, fcntl.LOCK_SH)
+    except BlockingIOError:
         print("note: another snakemake, or a job of one, runs in this folder", file=sys.stderr)
-    fcntl.flock(file, fcntl.LOCK_SH)
+        fcntl.flock(file, fcntl.LOCK_SH)
+    except OSError:  # a file system without locks: nothing is known, nothing removed
+        pass
     return file
 
 
