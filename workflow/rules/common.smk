@@ -73,7 +73,10 @@ def alive():
         shutil.rmtree(LOCK.with_name("locks"), ignore_errors=True)
         fcntl.flock(file, fcntl.LOCK_SH)
     except BlockingIOError:
-        print("note: another snakemake, or a job of one, runs in this folder", file=sys.stderr)
+        print(
+            "note: another snakemake, or a job of one, runs in this folder",
+            file=sys.stderr,
+        )
         fcntl.flock(file, fcntl.LOCK_SH)
     except OSError:  # a file system without locks: nothing is known, nothing removed
         pass
