@@ -5,7 +5,6 @@
 #   snakemake --cores all --config 'learn={lr: 1.0e-3}'
 #   snakemake --cores 1 -n                         what would run, and why
 
-import logging
 import signal
 
 from snakemake.utils import min_version
@@ -29,12 +28,6 @@ include: "workflow/rules/language.smk"
 include: "workflow/rules/learn.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
-
-
-def interrupted(number, frame):
-    """What the jobs that Ctrl-C ends say is nobody's concern."""
-    logging.disable()
-    raise KeyboardInterrupt
 
 
 onstart:

@@ -197,9 +197,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     learner = learner_class(settings, args.seed, device)
     learner.start_task(args.task, task_embs[-1], [read(path) for path in args.previous])
     dataset = Dataset(demos, task_embs, settings.policy.chunk_len, device)
-    facts = [args.suite, args.method, args.seed, args.task, image_size, *[values.model_dump() for values in settings]]
-    read_of = {"demonstrations": manifests, "language": [args.language], "earlier policies": args.previous}
-    progress = Progress(args.progress, key(facts, read_of, device))
+    values = [args.suite, args.method, args.seed, args.task, image_size, *[part.model_dump() for part in settings]]
+    files = {"demonstrations": manifests, "language": [args.language], "earlier policies": args.previous}
+    progress = Progress(args.progress, key(values, files, device))
     rows = learn_task(learner, dataset, learn, args.seed, progress)
     for epoch in learn.eval_epochs:
         with atomic(args.out / f"epoch{epoch}.safetensors") as temporary:

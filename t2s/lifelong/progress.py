@@ -21,10 +21,10 @@ Rows = list[dict[str, Any]]
 """Losses, one row an epoch."""
 
 
-def key(facts: Sequence[Any], files: Mapping[str, Sequence[Path]], device: torch.device) -> dict[str, str]:
+def key(values: Sequence[Any], files: Mapping[str, Sequence[Path]], device: torch.device) -> dict[str, str]:
     """What learning a task depends on, as hashes by kind: with the same key it gives the same bytes.
 
-    `facts` are names and values, as JSON; `files` are what is read, by kind; the code is added.
+    `values` are JSON; `files` is what is read, by kind; the code is added.
     """
     here = Path(__file__).parents[1]
     code = [
@@ -32,7 +32,7 @@ def key(facts: Sequence[Any], files: Mapping[str, Sequence[Path]], device: torch
         *(p for name in ("data", "lifelong", "model") for p in sorted((here / name).glob("*.py"))),
     ]
     hashes = {kind: digest([sha256(path) for path in paths]) for kind, paths in {**files, "code": code}.items()}
-    return hashes | {"params": digest(facts), "torch or device": f"{torch.__version__} {device.type}"}
+    return hashes | {"params": digest(values), "torch or device": f"{torch.__version__} {device.type}"}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import ast
 import fcntl
 import functools
 import json
+import logging
 import re
 import shlex
 import shutil
@@ -84,6 +85,12 @@ def alive():
 
 
 ALIVE = alive()
+
+
+def interrupted(number, frame):
+    """What the jobs that Ctrl-C ends say is nobody's concern."""
+    logging.disable()
+    raise KeyboardInterrupt
 
 
 wildcard_constraints:
