@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +79,8 @@ class Progress:
             state = self._read(eval_epochs)
         except ValueError as error:
             print(f"resume: learned from the start: {error}", file=sys.stderr)
-            shutil.rmtree(self.folder)  # none of it may meet what comes now
+            for path in [self.path, *self.folder.glob("epoch*.safetensors")]:  # none of it may meet what comes now
+                path.unlink()
             return None
         rows: Rows = state.header["rows"]
         run.learner.load_state(state)

@@ -84,7 +84,7 @@ def alive():
     return file
 
 
-ALIVE = alive()
+ALIVE = alive() if workflow.is_main_process else None  # not in a job on a node
 
 
 def interrupted(number, frame):
