@@ -30,7 +30,7 @@ help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
 
 reproduce: setup
-	@snakemake --cores $(CORES) --rerun-incomplete --quiet host reason </dev/null
+	@snakemake --cores $(CORES) --quiet host reason </dev/null
 	@python -m t2s.report --summary </dev/null
 
 test: setup check

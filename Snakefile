@@ -5,6 +5,8 @@
 #   snakemake --cores all --config 'learn={lr: 1.0e-3}'
 #   snakemake --cores 1 -n                         what would run, and why
 
+import signal
+
 from snakemake.utils import min_version
 
 min_version("9.18")
@@ -37,6 +39,15 @@ onstart:
         shell(
             "python -m t2s.estimate --notice --params {values:q} --cores {cores} || true"
         )
+    signal.signal(signal.SIGINT, interrupted)
+
+
+onerror:
+    print(
+        "To go on, give the same command again: what is finished stays, and a task that was being learned goes on"
+        " from its last epoch.",
+        file=sys.stderr,
+    )
 
 
 localrules:

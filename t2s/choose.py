@@ -16,7 +16,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from t2s.data import records
-from t2s.data.files import atomic, write_json
+from t2s.data.files import MEND, atomic, write_json
 
 
 def choose(success: dict[int, float]) -> int:
@@ -45,7 +45,7 @@ def finished(path: Path) -> bool:
         with safe_open(path, framework="np") as file:
             return bool(json.loads(file.metadata()["t2s"]).get("finished", True))
     except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected a checkpoint, got {error}") from None
+        raise ValueError(f"{path}: expected a checkpoint, got {error}; {MEND}") from None
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -194,4 +194,7 @@ def attributes(env: Env, task: suites.Task, image_size: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"error: {error}")

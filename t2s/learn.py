@@ -2,13 +2,14 @@
 
 Reads: demonstrations of this task and of those before it that the method looks back on, the suite's language
 embeddings, kept policies of the earlier tasks.
-Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json.
+Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json; while it learns, its progress.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from t2s.data.files import atomic, write_json
 from t2s.lifelong.averages import Averages
 from t2s.lifelong.checkpoint import read
 from t2s.lifelong.learner import Learner, Windows
+from t2s.lifelong.progress import Progress, Rows, Run, key
 
 LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
 
@@ -95,14 +97,14 @@ def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Int
     yield from torch.randperm(n, generator=generator).split(batch_size)
 
 
-def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: int, out: Path) -> list[dict[str, Any]]:
-    """Learns for `n_epochs`, saving a policy at every evaluation epoch; one row of losses an epoch.
+def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: int, progress: Progress) -> Rows:
+    """Learns for `n_epochs`, or on from where `progress` is; keeps a policy of every evaluation epoch there.
 
-    Without anything to train there are no rows, and all policies are the same.
+    One row of losses an epoch. Without anything to train there are no rows, and all policies are the same.
     """
     if not learner.trainable:
         for epoch in learn.eval_epochs:
-            learner.checkpoint().write(out / f"epoch{epoch}.safetensors")
+            learner.checkpoint().write(progress.policy(epoch))
         return []
 
     generator = torch.Generator().manual_seed(seed)
@@ -111,32 +113,31 @@ def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: in
         return augment(dataset.windows(index), learn, generator)
 
     n_windows = dataset.n_windows
-    learner.look_back(map(windows, batches(sum(n_windows[:-1]), learn.batch_size, generator)))
     pool = learner.pool(n_windows)
     steps_per_epoch = -(-len(pool) // learn.batch_size)
     learner.optimise(learner.trainable, learn.n_epochs * steps_per_epoch)
-    averages = Averages(learner.trainable, learn.ema_decay)
-    learner.checkpoint().write(out / "epoch0.safetensors")
-    rows: list[dict[str, Any]] = []
-    step = 0
-    progress = tqdm(range(1, learn.n_epochs + 1), desc=f"learn {out}", unit="epoch", mininterval=10)
-    for epoch in progress:
+    run = Run(learner, Averages(learner.trainable, learn.ema_decay), generator)
+    rows = progress.restore(run, learn.eval_epochs)
+    if rows is None:
+        rows = []
+        learner.look_back(map(windows, batches(sum(n_windows[:-1]), learn.batch_size, generator)))
+        progress.write(run, rows, learn.eval_epochs)
+    epochs = range(len(rows) + 1, learn.n_epochs + 1)
+    bar = tqdm(epochs, f"learn {progress.folder}", learn.n_epochs, initial=len(rows), unit="epoch", mininterval=10)
+    for epoch in bar:
         epoch_rows = []
         for index in batches(len(pool), learn.batch_size, generator):
             chosen = torch.cat([pool[index], learner.replay(n_windows, generator)])
             epoch_rows.append(learner.observe(windows(chosen)))
-            averages.update()
-            step += 1
+            run.averages.update()
         means = {k: float(np.mean([row[k] for row in epoch_rows])) for k in epoch_rows[0]}
-        rows.append({"epoch": epoch, "step": step} | means)
-        progress.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
-        if epoch in learn.eval_epochs:
-            with averages.applied():
-                learner.checkpoint().write(out / f"epoch{epoch}.safetensors")
+        rows.append({"epoch": epoch, "step": epoch * steps_per_epoch} | means)
+        bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
+        progress.write(run, rows, learn.eval_epochs)
     return rows
 
 
-def write_losses(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_losses(path: Path, rows: Rows) -> None:
     """One row an epoch, means over its steps."""
     with atomic(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, LOSS_COLUMNS, lineterminator="\n")
@@ -173,6 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--language", type=Path, required=True)
     parser.add_argument("--previous", type=Path, nargs="*", default=[], help="kept policies of tasks 0..task-1")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--progress", type=Path, required=True, help="folder; a task that was begun there goes on")
     args = parser.parse_args(argv)
 
     learner_class, settings = lifelong.pick(args.params, args.method)
@@ -182,7 +184,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     sources = sorted({demonstrations.source(path) for path in args.demos})
     if len(sources) > 1:
         raise ValueError(f"expected demonstrations of one source, got {sources}: a study never mixes them")
-    demos = [demonstrations.read(args.demos[task], image_size) for task in learner_class.reads(args.task)]
+    manifests = [args.demos[task] for task in learner_class.reads(args.task)]
+    demos = [demonstrations.read(path, image_size) for path in manifests]
     instructions = [d.instruction for d in demos]
     known = embeddings.read(args.language)
     for instruction in instructions:
@@ -194,8 +197,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     learner = learner_class(settings, args.seed, device)
     learner.start_task(args.task, task_embs[-1], [read(path) for path in args.previous])
     dataset = Dataset(demos, task_embs, settings.policy.chunk_len, device)
-    args.out.mkdir(parents=True, exist_ok=True)
-    rows = learn_task(learner, dataset, learn, args.seed, args.out)
+    values = [args.suite, args.method, args.seed, args.task, image_size, *[part.model_dump() for part in settings]]
+    files = {"demonstrations": manifests, "language": [args.language], "earlier policies": args.previous}
+    progress = Progress(args.progress, key(values, files, device))
+    rows = learn_task(learner, dataset, learn, args.seed, progress)
+    for epoch in learn.eval_epochs:
+        with atomic(args.out / f"epoch{epoch}.safetensors") as temporary:
+            shutil.copyfile(progress.policy(epoch), temporary)
     write_losses(args.out / "losses.csv", rows)
     names = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
     facts = {"instruction": instructions[-1], "source": sources[0], "n_epochs": learn.n_epochs}

@@ -103,7 +103,8 @@ def files(tmp_path):
 
 def run(hdf5, language, source, out, method="t2s"):
     where = ["--suite", "blocks_object", "--method", method, "--seed", "0", "--task", "0", "--params", source]
-    learn.main([*where, "--demos", str(hdf5), "--language", str(language), "--out", str(out)])
+    files = ["--demos", str(hdf5), "--language", str(language)]
+    learn.main([*where, *files, "--out", str(out), "--progress", str(out.with_name(f"{out.name}_progress"))])
 
 
 @pytest.mark.parametrize("method", ["t2s", "sequential"])
@@ -135,8 +136,9 @@ def test_demonstrations_of_two_sources_are_never_mixed(files, tmp_path):
     human = tmp_path / "human_demo.hdf5"
     synthetic.write_demos(human, [3], 32, INSTRUCTION, source="human")
     where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "1", "--params", source]
+    where += ["--language", str(language), "--out", str(tmp_path), "--progress", str(tmp_path)]
     with pytest.raises(ValueError, match=r"expected demonstrations of one source, got \['human', 'scripted'\]"):
-        learn.main([*where, "--demos", str(scripted), str(human), "--language", str(language), "--out", str(tmp_path)])
+        learn.main([*where, "--demos", str(scripted), str(human)])
 
 
 def test_a_damaged_demonstration_file_is_one_line_and_nothing_is_written(files, tmp_path):
@@ -144,7 +146,8 @@ def test_a_damaged_demonstration_file_is_one_line_and_nothing_is_written(files, 
     hdf5.write_bytes(b"not hdf5")
     where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "0", "--params", source]
     command = [sys.executable, "-m", "t2s.learn", *where, "--demos", str(hdf5), "--language", str(language)]
-    done = subprocess.run([*command, "--out", str(tmp_path / "a")], capture_output=True, text=True, cwd=ROOT)
+    command += ["--out", str(tmp_path / "a"), "--progress", str(tmp_path / "b")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "task0_demo.hdf5" in done.stderr

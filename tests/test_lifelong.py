@@ -184,6 +184,16 @@ def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path, method):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("place", [-1, -1000])
+def test_a_checkpoint_of_which_one_bit_is_wrong_is_refused(tmp_path, place):
+    (path,) = chain("t2s", 1, tmp_path)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t2s0.safetensors: expected tensors of fingerprint \w+, got \w+; remove it"):
+        checkpoint.read(path)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     (path,) = chain("t2s", 1, tmp_path)
     path.write_bytes(path.read_bytes()[:-100])

@@ -16,6 +16,7 @@ from t2s.data import demonstrations, embeddings, records
 from t2s.lifelong import checkpoint
 from t2s.lifelong.learner import Windows
 from t2s.lifelong.packnet import smallest_share
+from t2s.lifelong.progress import Progress
 
 METHODS = sorted(SECTIONS["methods"])
 SHARED = {"sequential", "er", "ewc", "multitask"}
@@ -56,7 +57,7 @@ def observed(method, folder, monkeypatch):
 
     monkeypatch.setattr(learner, "observe", observe)
     tiny = params.Learn(**(SMALL["learn"] | {"n_epochs": 2, "eval_every": 2}))
-    learn.learn_task(learner, data, tiny, 0, folder)
+    learn.learn_task(learner, data, tiny, 0, Progress(folder / "progress", {}))
     return seen
 
 
@@ -219,7 +220,7 @@ def test_without_growth_a_later_task_acts_as_the_one_it_reuses(tmp_path):
     assert learner.trainable == []
     data = dataset(demos())
     tiny = params.Learn(**(SMALL["learn"] | {"n_epochs": 2, "eval_every": 1}))
-    assert learn.learn_task(learner, data, tiny, 0, tmp_path) == []
+    assert learn.learn_task(learner, data, tiny, 0, Progress(tmp_path, {})) == []
     paths.append(tmp_path / "epoch2.safetensors")
     assert set(checkpoint.read(paths[1]).tensors) == {checkpoint.TASK_EMB}
     assert learner.counts()["n_tokens_new"] == 0
@@ -241,8 +242,11 @@ def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch
 
     known = {shown(task).instruction: EMBEDDINGS[task] for task in range(3)}
     embeddings.write(tmp_path / "language.safetensors", known, "none")
-    monkeypatch.setattr(demonstrations, "read", lambda path, image_size: shown(int(path.name)))
+    monkeypatch.setattr(demonstrations, "read", lambda path, image_size: shown(int(path.read_text())))
     monkeypatch.setattr(demonstrations, "source", lambda path: "scripted")
+    manifests = [tmp_path / f"{task}.json" for task in range(3)]
+    for task, path in enumerate(manifests):
+        path.write_text(str(task))
     small = SMALL | {"env": {"image_size": 32}, "methods": {method: SECTIONS["methods"][method]}}
     small["learn"] = small["learn"] | {"n_epochs": 2, "eval_every": 1}
     values = json.dumps(small)
@@ -251,7 +255,8 @@ def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch
         out = tmp_path / f"task{task}"
         where = ["--suite", "blocks_object", "--method", method, "--seed", "0", "--task", str(task)]
         files = ["--language", str(tmp_path / "language.safetensors"), "--out", str(out)]
-        earlier = ["--demos", *map(str, range(task + 1)), "--previous", *map(str, kept)]
+        files += ["--progress", str(tmp_path / f"progress{task}")]
+        earlier = ["--demos", *map(str, manifests[: task + 1]), "--previous", *map(str, kept)]
         learn.main([*where, "--params", values, *files, *earlier])
         curve = [record(kind="curve", stage=task, task=task, epoch=e, success=e == 1) for e in range(3)]
         records.write(out / "curve.jsonl", curve)

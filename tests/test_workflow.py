@@ -250,6 +250,7 @@ def test_a_study_for_a_gpu_says_so_before_it_starts_and_goes_on(fresh: Path) -> 
     notes = [line for line in done.stdout.splitlines() if line.startswith("note: ")]
     assert len(notes) == 1, done.stdout
     assert "the first job ran" in done.stdout.partition("learn.device is cuda and this machine has no GPU")[2]
+    assert "command exited with non-zero exit code" in done.stdout  # though its output went through tee
 
 
 def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:

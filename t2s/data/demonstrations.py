@@ -46,7 +46,8 @@ def write(path: Path, demos: Sequence[Mapping[str, Any]], attributes: Mapping[st
     Keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, ...), `init_state` and `model_file`, its scene.
     `attributes` belong to `data`.
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    # In memory: on a full disk HDF5 would end the process.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         data = file.create_group("data", track_order=False)
         for key in sorted(attributes):
             data.attrs[key] = attributes[key]
@@ -54,6 +55,10 @@ def write(path: Path, demos: Sequence[Mapping[str, Any]], attributes: Mapping[st
         data.attrs["total"] = sum(len(demo["actions"]) for demo in demos)
         for number, demo in enumerate(demos):
             _write_demo(data.create_group(f"demo_{number}"), demo)
+        file.flush()
+        content = file.id.get_file_image()
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _write_demo(group: Any, demo: Mapping[str, Any]) -> None:

@@ -6,25 +6,44 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+MEND: Final = "remove it and run `snakemake` again"
+"""For a damaged file that the workflow makes."""
 
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix; becomes `path` if the block ends well.
+    """A temporary path beside `path`, with its suffix; becomes `path`, on disk, if the block ends well.
 
     The folder of `path` is made. After an error nothing is left behind.
+
+    Raises: ValueError naming `path` where the system does not let it be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _flush(temporary)  # else a power loss may leave the name and not the content
         temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise ValueError(f"{path}: could not be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Waits until what was written is on disk."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -42,3 +61,8 @@ def sha256(path: Path | str) -> str:
     """Hex digest of the file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(content: Any) -> str:
+    """Hex digest of JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

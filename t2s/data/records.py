@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from t2s.data.files import atomic
+from t2s.data.files import MEND, atomic
 
 FIELDS: Final[dict[str, type]] = {
     "suite": str,
@@ -89,7 +89,7 @@ def _read(path: Path) -> list[Mapping[str, Any]]:
         raise ValueError(f"no episode records '{path}'; run `snakemake` to make them")
     lines = path.read_text().splitlines()
     if not lines:
-        raise ValueError(f"{path}: expected one record a line, got an empty file")
+        raise ValueError(f"{path}: expected one record a line, got an empty file; {MEND}")
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
 
 
@@ -97,7 +97,7 @@ def _parse(line: str, where: str) -> Mapping[str, Any]:
     try:
         record = json.loads(line)
     except json.JSONDecodeError:
-        raise ValueError(f"{where}: not JSON, the file may be cut off: {line[:80]!r}") from None
+        raise ValueError(f"{where}: not JSON, the file may be cut off: {line[:80]!r}; {MEND}") from None
     if not isinstance(record, dict):
         raise ValueError(f"{where}: expected an object, got {line[:80]!r}")
     return check(record, where)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from t2s.data.files import atomic
+from t2s.data.files import MEND, atomic
 
 TASK_EMB = "task_emb"
 """Name of the instruction's embedding among the tensors of a checkpoint."""
@@ -36,21 +36,25 @@ class Checkpoint:
     def write(self, path: Path) -> None:
         """Writes to `path`, which appears only when it is complete; equal checkpoints give equal bytes."""
         tensors = {name: self.tensors[name].detach().cpu().contiguous() for name in sorted(self.tensors)}
+        header = self.header | {"fingerprint": fingerprint(tensors, self.header)}
         with atomic(path) as temporary:
-            temporary.write_bytes(save(tensors, {"t2s": json.dumps(self.header, sort_keys=True)}))
+            temporary.write_bytes(save(tensors, {"t2s": json.dumps(header, sort_keys=True)}))
 
 
 def read(path: Path) -> Checkpoint:
     """The checkpoint at `path`.
 
-    Raises: ValueError when the file is missing, truncated or not a checkpoint.
+    Raises: ValueError when the file is missing, damaged or not a checkpoint.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["t2s"])
+            expected = header.pop("fingerprint")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected a checkpoint, got {error}") from None
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: expected a checkpoint, got {error}; {MEND}") from None
+    if (got := fingerprint(tensors, header)) != expected:
+        raise ValueError(f"{path}: expected tensors of fingerprint {expected}, got {got}; {MEND}")
     return Checkpoint(tensors, header)
 
 
@@ -70,5 +74,5 @@ def fingerprint(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

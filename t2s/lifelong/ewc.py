@@ -71,5 +71,14 @@ class EWC(Sequential):
         )
 
     def checkpoint(self) -> Checkpoint:
-        kept = super().checkpoint()
+        return self._with_fisher(super().checkpoint())
+
+    def state(self) -> Checkpoint:
+        return self._with_fisher(super().state())
+
+    def load_state(self, state: Checkpoint) -> None:
+        self.fisher = {name: f.to(self.device) for name, f in state.part(FISHER).items()}
+        super().load_state(state)
+
+    def _with_fisher(self, kept: Checkpoint) -> Checkpoint:
         return Checkpoint(kept.tensors | {f"{FISHER}/{name}": f for name, f in self.fisher.items()}, kept.header)

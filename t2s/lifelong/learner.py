@@ -109,6 +109,25 @@ class Learner(ABC):
 
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, scale)
 
+    def state(self) -> Checkpoint:
+        """All that `look_back` and steps have changed; `load_state` takes it up."""
+        optimizer = self.optimizer.state_dict()
+        tensors: dict[str, Tensor] = {f"trainable/{i}": p for i, p in enumerate(self.trainable)}
+        for i, moments in optimizer["state"].items():
+            tensors |= {f"optimizer/{i}/{name}": moment for name, moment in moments.items()}
+        return Checkpoint(tensors, {"groups": optimizer["param_groups"], "schedule": self.schedule.state_dict()})
+
+    def load_state(self, state: Checkpoint) -> None:
+        """Goes on from a `state`, after `start_task` and `optimise` as they were then, in place of `look_back`."""
+        for i, parameter in state.part("trainable").items():
+            self.trainable[int(i)].data.copy_(parameter)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, moment in state.part("optimizer").items():
+            i, _, key = name.partition("/")
+            moments.setdefault(int(i), {})[key] = moment
+        self.optimizer.load_state_dict({"state": moments, "param_groups": state.header["groups"]})
+        self.schedule.load_state_dict(state.header["schedule"])
+
     def loss(self, windows: Windows) -> Float[Tensor, ""]:
         """The policy's loss on a batch."""
         return self.network.loss(*windows)

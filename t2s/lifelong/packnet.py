@@ -93,11 +93,25 @@ class PackNet(Sequential):
 
     def checkpoint(self) -> Checkpoint:
         kept = super().checkpoint()
-        owners = {f"{OWNER}/{name}": owner for name, owner in self.owner.items()}
         # An average over steps before pruning would leave what is freed not quite zero.
         packed = {name: torch.where(owner > 0, kept.tensors[name], 0.0) for name, owner in self.owner.items()}
         header = {"task": self.task, "finished": self.pruned}
-        return Checkpoint(kept.tensors | packed | owners | {TASK_EMB: self.task_emb}, header)
+        return Checkpoint(kept.tensors | packed | self._owners() | {TASK_EMB: self.task_emb}, header)
+
+    def state(self) -> Checkpoint:
+        kept = super().state()
+        return Checkpoint(kept.tensors | self._owners(), kept.header | {"step": self.step, "pruned": self.pruned})
+
+    def load_state(self, state: Checkpoint) -> None:
+        self.step, self.pruned = state.header["step"], state.header["pruned"]
+        for name, owner in state.part(OWNER).items():
+            self.owner[name].copy_(owner)
+        if self.pruned:
+            super().optimise(self.trainable, self.n_after)
+        super().load_state(state)
+
+    def _owners(self) -> dict[str, Tensor]:
+        return {f"{OWNER}/{name}": owner for name, owner in self.owner.items()}
 
     def counts(self) -> dict[str, Any]:
         """New are the parameters that the task owns once pruned; with the first task biases and norms as well."""

@@ -1,10 +1,13 @@
 # What the rules share: the checked params, the sections a rule sees, the code a command is made of.
 
 import ast
+import fcntl
 import functools
 import json
+import logging
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -46,11 +49,48 @@ EPOCHS = PARAMS.learn.eval_epochs
 N_GPUS = int(PARAMS.learn.device == "cuda")  # of a job that learns or rolls out
 ON_GPU = "workflow/scripts/gpu_slot.sh" if N_GPUS else ""
 CHAIN = "{suite}/{method}/seed{seed}"
-PREFIX = f'export T2S_LIBERO_ASSETS="{PARAMS.assets.folder}"; '
+LOCK = Path(".snakemake/t2s.lock")
+PREFIX = "set -euo pipefail; "  # Snakemake's own, which any other prefix replaces
+PREFIX += f'exec 8<"{LOCK}"; flock --shared 8 || :; '
+PREFIX += f'export T2S_LIBERO_ASSETS="{PARAMS.assets.folder}"; '
 if not workflow.deployment_settings.deployment_method:
     # Whoever calls Snakemake by its path gets the Python it belongs to.
     PREFIX += f'export PATH="{Path(sys.executable).parent}:$PATH"; '
 shell.prefix(PREFIX)
+
+
+def alive():
+    """A file that this Snakemake and its jobs (PREFIX) share a lock on as long as they live.
+
+    Snakemake's own locks stay behind when it is killed. Where nobody shares this one, those are of no use.
+    """
+    try:
+        LOCK.parent.mkdir(exist_ok=True)
+        file = LOCK.open("w")
+    except OSError as error:
+        sys.exit(f"error: {LOCK}: could not be written: {error.strerror}")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(LOCK.with_name("locks"), ignore_errors=True)
+        fcntl.flock(file, fcntl.LOCK_SH)
+    except BlockingIOError:
+        print(
+            "note: another snakemake, or a job of one, runs in this folder",
+            file=sys.stderr,
+        )
+        fcntl.flock(file, fcntl.LOCK_SH)
+    except OSError:  # a file system without locks: nothing is known, nothing removed
+        pass
+    return file
+
+
+ALIVE = alive() if workflow.is_main_process else None  # not in a job on a node
+
+
+def interrupted(number, frame):
+    """What the jobs that Ctrl-C ends say is nobody's concern."""
+    logging.disable()
+    raise KeyboardInterrupt
 
 
 wildcard_constraints:

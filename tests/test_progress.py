@@ -1,0 +1,150 @@
+"""A task whose learning is cut off goes on from its last epoch, and ends with the same bytes."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import synthetic
+from test_learn import ROOT, SECTIONS
+
+from t2s import learn
+from t2s.data import embeddings
+from t2s.lifelong.methods import LEARNERS
+from t2s.lifelong.progress import Progress
+
+INSTRUCTIONS = ["push the red cube", "lift the red cube"]
+N_EPOCHS = 4
+OUTPUTS = {"epoch0.safetensors", "epoch2.safetensors", "epoch4.safetensors", "losses.csv", "learn.json"}
+
+
+class Killed(Exception):
+    """As SIGKILL would: nobody catches it."""
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """The command line but --method, --out and --progress for two tasks, the first of which may be learned already."""
+    for task, instruction in enumerate(INSTRUCTIONS):
+        synthetic.write_demos(tmp_path / f"task{task}_demo.hdf5", [5, 3 + task], 32, instruction)
+    vectors = dict(zip(INSTRUCTIONS, np.eye(2, 8, dtype=np.float32) + 0.5, strict=True))
+    embeddings.write(tmp_path / "language.safetensors", vectors, "none")
+
+    def of(method, task=0, previous=(), **values):
+        small = {"n_epochs": N_EPOCHS, "eval_every": 2, "batch_size": 4, "warmup_steps": 3, "device": "cpu"}
+        sections = {
+            "env": {"image_size": 32},
+            "policy": SECTIONS["policy"] | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6]},
+            "learn": SECTIONS["learn"] | small | values,
+            "methods": SECTIONS["methods"],
+        }
+        demos = [str(tmp_path / f"task{j}_demo.hdf5") for j in range(task + 1)]
+        return [
+            *["--suite", "blocks_object", "--method", method, "--seed", "0", "--task", str(task)],
+            *["--params", json.dumps(sections), "--language", str(tmp_path / "language.safetensors")],
+            *["--demos", *demos, "--previous", *map(str, previous)],
+        ]
+
+    return of
+
+
+def run(arguments, out):
+    """Learns into `out`; progress is beside it."""
+    learn.main([*arguments, "--out", str(out), "--progress", str(progress(out))])
+
+
+def progress(out):
+    return out.with_name(f"{out.name}_progress")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def killed_after(monkeypatch, epoch, arguments, out):
+    """Learns until the state after `epoch` is kept."""
+    write = Progress.write
+
+    def write_and_die(self, state, rows, eval_epochs):
+        write(self, state, rows, eval_epochs)
+        if len(rows) == epoch:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "write", write_and_die)
+        with pytest.raises(Killed):
+            run(arguments, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("method", LEARNERS)
+def test_killed_after_every_epoch_it_ends_with_the_same_bytes(arguments, tmp_path, monkeypatch, capsys, method):
+    run(arguments(method), tmp_path / "first")
+    later = arguments(method, 1, [tmp_path / "first/epoch4.safetensors"])
+    run(later, tmp_path / "undisturbed")
+    for epoch in range(N_EPOCHS + 1):
+        killed_after(monkeypatch, epoch, later, tmp_path / "killed")
+        assert f"goes on after epoch {epoch - 1} of 4" in capsys.readouterr().err or epoch == 0
+    run(later, tmp_path / "killed")
+    assert set(contents(tmp_path / "killed")) == OUTPUTS
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+
+
+def test_what_was_learned_with_other_values_is_not_taken(arguments, tmp_path, monkeypatch, capsys):
+    killed_after(monkeypatch, 2, arguments("t2s"), tmp_path / "killed")
+    changed = arguments("t2s", lr=1.0e-3)
+    run(changed, tmp_path / "killed")
+    assert "resume: learned from the start: " in (err := capsys.readouterr().err)
+    assert "state.safetensors: of other params\n" in err
+    run(changed, tmp_path / "undisturbed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+
+
+def test_what_was_learned_from_other_files_is_not_taken(arguments, tmp_path, monkeypatch, capsys):
+    killed_after(monkeypatch, 2, arguments("t2s"), tmp_path / "killed")
+    synthetic.write_demos(tmp_path / "task0_demo.hdf5", [4, 4], 32, INSTRUCTIONS[0])
+    run(arguments("t2s"), tmp_path / "killed")
+    assert "state.safetensors: of other demonstrations\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "epoch0.safetensors", "epoch2.safetensors"])
+@pytest.mark.parametrize("damage", ["truncated", "altered", "removed"])
+def test_what_is_damaged_is_not_taken(arguments, tmp_path, monkeypatch, capsys, name, damage):
+    run(arguments("sequential"), tmp_path / "undisturbed")
+    killed_after(monkeypatch, 3, arguments("sequential"), tmp_path / "killed")
+    path = progress(tmp_path / "killed") / name
+    whole = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(whole[:-1] if damage == "truncated" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    run(arguments("sequential"), tmp_path / "killed")
+    if (name, damage) != ("state.safetensors", "removed"):  # then there is nothing to tell
+        assert f"resume: learned from the start: {path}: expected " in capsys.readouterr().err
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+
+
+def test_a_full_disk_is_one_line_and_loses_no_epoch(arguments, tmp_path, monkeypatch, capsys):
+    given, out = arguments("sequential"), tmp_path / "full"
+    run(given, tmp_path / "undisturbed")
+    killed_after(monkeypatch, 1, given, out)
+    before = contents(progress(out))
+
+    def fill_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    command = [sys.executable, "-m", "t2s.learn", *given, "--out", str(out), "--progress", str(progress(out))]
+    done = subprocess.run(command, cwd=ROOT, preexec_fn=fill_disk, text=True, capture_output=True)
+    assert done.returncode == 1
+    assert (
+        done.stderr.splitlines()[-1]
+        == f"error: {progress(out) / 'epoch2.safetensors'}: could not be written: File too large"
+    )
+    assert "Traceback" not in done.stderr
+    assert contents(progress(out)) == before
+    capsys.readouterr()
+    run(given, out)
+    assert "goes on after epoch 1 of 4" in capsys.readouterr().err
+    assert contents(out) == contents(tmp_path / "undisturbed")
