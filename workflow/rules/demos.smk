@@ -11,6 +11,7 @@ if PARAMS.demos.source == "download":
             "results/logs/demos/{suite}/task{task}.log",
         conda:
             "../envs/t2s.yaml"
+        localrule: True  # a cluster's nodes often have no network
         params:
             sections=sections("demos", "download"),
         message:
@@ -32,6 +33,9 @@ else:
             "results/logs/demos/{suite}/task{task}.log",
         conda:
             "../envs/t2s.yaml"
+        resources:
+            mem_mb=lambda w, attempt: attempt * 4000,
+            runtime=lambda w, attempt: attempt * 240,
         params:
             sections=lambda w: sections(*look(w), "demos"),
         message:

@@ -16,6 +16,8 @@ rule evaluate_curve:
     threads: 4
     resources:
         gpu=N_GPUS,
+        mem_mb=lambda w, threads, attempt: attempt * 1500 * (1 + threads),
+        runtime=lambda w, attempt: attempt * 720,
     params:
         on_gpu=ON_GPU,
         workers=lambda w, threads: workers(threads),
@@ -54,6 +56,8 @@ rule evaluate_kept:
     threads: 4
     resources:
         gpu=N_GPUS,
+        mem_mb=lambda w, threads, attempt: attempt * 1500 * (1 + threads),
+        runtime=lambda w, attempt: attempt * 720,
     params:
         on_gpu=ON_GPU,
         workers=lambda w, threads: workers(threads),
