@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -13,10 +15,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "unshare")
-INSTALL = "apt-get install slurm-wlm munge"
-CPUS, MEMORY_MB, GPUS = 4, 16000, 2
+CPUS, MEMORY_MB, GPUS = 4, 64000, 2
 """Of a node, by its word: SLURM counts them, and nothing here holds a job to them."""
 
 CONF = """
@@ -41,11 +45,14 @@ GresTypes=gpu
 ReturnToService=2
 SlurmctldTimeout=10
 SlurmdTimeout=10
+DefMemPerCPU=100
 MinJobAge=3600
 {nodes}
 PartitionName=main Nodes=ALL Default=YES LLN=YES MaxTime=INFINITE State=UP
 """
-NODE = "NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus}"
+NODE = (
+    "NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus}"
+)
 
 
 class Cluster:
@@ -59,7 +66,7 @@ class Cluster:
     def start(self) -> None:
         """Write the configuration and start all daemons.
 
-        Raises: RuntimeError where the nodes don't become ready within half a minute.
+        Raises: TimeoutError where they don't become ready.
         """
         host = socket.gethostname().split(".")[0]
         ports = free_ports(1 + len(self.nodes))
@@ -70,9 +77,7 @@ class Cluster:
         (self.folder / "slurm.conf").write_text(
             CONF.format(host=host, port=ports[0], user=user, folder=self.folder, nodes=nodes)
         )
-        gpus = "\n".join(
-            f"NodeName={name} Name=gpu File={self.folder}/gpu[0-{GPUS - 1}]" for name in self.nodes
-        )
+        gpus = "\n".join(f"NodeName={name} Name=gpu File={self.folder}/gpu[0-{GPUS - 1}]" for name in self.nodes)
         (self.folder / "gres.conf").write_text(gpus + "\n")
         for i in range(GPUS):
             os.mknod(self.folder / f"gpu{i}", stat.S_IFCHR | 0o600, os.makedev(1, 3))  # /dev/null by another name
@@ -80,11 +85,11 @@ class Cluster:
         (self.folder / "munge.key").chmod(0o400)
         (self.folder / "state").mkdir()
         self.daemons.append(self.munged())
-        wait(lambda: (self.folder / "munge.socket").exists(), "munged", self.folder)
+        wait((self.folder / "munge.socket").exists, "the socket of munged", 30)
         self.daemons.append(self.daemon("slurmctld", "-D", "-i"))
         for name in self.nodes:
             self.boot(name)
-        wait(lambda: set(self.states().values()) == {"idle"}, "the nodes", self.folder)
+        wait(self.is_idle, f"all nodes idle (logs in {self.folder})", 60)
 
     def stop(self) -> None:
         """End everything that was started."""
@@ -97,11 +102,11 @@ class Cluster:
             process.wait(timeout=30)
 
     def boot(self, name: str) -> None:
-        """Start a node: slurmd as the first process of processes of its own, which end with it."""
+        """Start a node: slurmd as the first of processes that end with it, the configuration where all of them look."""
         (self.folder / name).mkdir(exist_ok=True)
-        self.nodes[name] = self.daemon(
-            "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "slurmd", "-D", "-N", name
-        )
+        start = f"mount --bind {shlex.quote(str(self.folder))} /etc/slurm && exec slurmd -D -N {name}"
+        own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        self.nodes[name] = self.daemon(*own, "sh", "-c", start)
 
     def crash(self, name: str) -> None:
         """End a node as a loss of power does: at once, with all of its jobs, unknown to the controller."""
@@ -111,6 +116,12 @@ class Cluster:
                 os.kill(int(first), signal.SIGKILL)  # and with it the kernel kills the others
             node.wait(timeout=30)
         self.nodes[name] = None
+
+    def is_idle(self) -> bool:
+        """Whether the controller answers and all nodes are ready."""
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return set(self.states().values()) == {"idle"}
+        return False
 
     def states(self) -> dict[str, str]:
         """Of every node: idle, mixed, allocated, down, ..."""
@@ -139,7 +150,12 @@ class Cluster:
         """Start a daemon in the foreground of a session of its own, its output in a log."""
         with (self.folder / "daemons.log").open("ab") as log:
             return subprocess.Popen(
-                command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def munged(self) -> subprocess.Popen[bytes]:
@@ -163,11 +179,12 @@ def running(folder: Path, names: list[str]) -> Iterator[Cluster]:
 
 def missing() -> str | None:
     """What this machine lacks, and the command that mends it; None where it has all."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    lacking = [command for command in COMMANDS if not shutil.which(command, path=path)]
+    lacking = [command for command in COMMANDS if not shutil.which(command)]
     if lacking:
-        return f"no {lacking[0]}: run '{INSTALL}'"
-    return None if os.geteuid() == 0 else "slurmd must be started by root"
+        return f"no {lacking[0]}: run 'apt-get install slurm-wlm munge'"
+    if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
+        return "no executor for SLURM: run \"pip install --constraint constraints.txt '.[slurm]'\""
+    return None if os.geteuid() == 0 else "slurmd is to be started by root"
 
 
 def free_ports(n: int) -> list[int]:
@@ -179,16 +196,14 @@ def free_ports(n: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def wait(done: Callable[[], bool], what: str, folder: Path, seconds: float = 30) -> None:
-    """Return as soon as it is done.
+def wait(get: Callable[[], T | None], what: str, seconds: float) -> T:
+    """The first value it gives that is neither empty nor false.
 
-    Raises: RuntimeError with the ends of the logs, where it isn't in time.
+    Raises: TimeoutError where there is none in time.
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            if done():
-                return
-        time.sleep(0.2)
-    logs = [f"{path.name}:\n{path.read_text()[-2000:]}" for path in sorted(folder.glob("*.log"))]
-    raise RuntimeError("\n".join([f"{what} not ready within {seconds:.0f} s", *logs]))
+        if value := get():
+            return value
+        time.sleep(0.1)
+    raise TimeoutError(f"expected {what} within {seconds:.0f} s")
