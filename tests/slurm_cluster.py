@@ -19,7 +19,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "unshare")
+COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "setpriv", "unshare")
 CPUS, MEMORY_MB, GPUS = 4, 64000, 2
 """Of a node, by its word: SLURM counts them, and nothing here holds a job to them."""
 
@@ -147,10 +147,10 @@ class Cluster:
         return os.environ | {"SLURM_CONF": str(self.folder / "slurm.conf")}
 
     def daemon(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start a daemon in the foreground of a session of its own, its output in a log."""
+        """Start a daemon in a session of its own, its output in a log; it doesn't outlive this process."""
         with (self.folder / "daemons.log").open("ab") as log:
             return subprocess.Popen(
-                command,
+                ["setpriv", "--pdeathsig", "KILL", *command],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -183,7 +183,7 @@ def missing() -> str | None:
     if lacking:
         return f"no {lacking[0]}: run 'apt-get install slurm-wlm munge'"
     if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
-        return "no executor for SLURM: run \"pip install --constraint constraints.txt '.[slurm]'\""
+        return "no executor for SLURM: run 'pip install --constraint constraints.txt snakemake-executor-plugin-slurm'"
     return None if os.geteuid() == 0 else "slurmd is to be started by root"
 
 

@@ -30,13 +30,34 @@ PROFILE = ["--workflow-profile", str(REPOSITORY / "workflow/profiles/slurm"), "-
 PROFILE += ["--slurm-init-seconds-before-status-checks", "3", "--default-resources", "slurm_partition=main"]
 
 
+class Job(NamedTuple):
+    """One of the cluster, as its controller tells it."""
+
+    id: str
+    comment: str
+    state: str
+    node: str
+    cores: str
+    memory: str
+    time: str
+    restarts: str
+    gpus: str
+
+    @property
+    def rule(self) -> str:
+        return self.comment.removeprefix("rule_").partition("_wildcards_")[0]
+
+
+FIELDS = ["JobID", "Comment", "State", "NodeList", "NumCPUs", "MinMemory", "TimeLimit", "RestartCnt", "tres-per-job"]
+
+
 class Study(NamedTuple):
-    """A study that ran on the cluster, and what happened to it there."""
+    """A study that ran on the cluster, and the jobs to which something happened there."""
 
     folder: Path
+    jobs: dict[str, Job]
     killed: str
     lost: str
-    jobs: list[list[str]]  # id, rule, state, node, cores, memory, time, how often SLURM ran it again
 
 
 @pytest.fixture(scope="module")
@@ -65,21 +86,24 @@ def study(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Study:
             command, cwd=folder, env=cluster.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        pid = wait(lambda: learning(folder), "a job that learns", 300)
+        pid = wait(lambda: learning(folder), "a job that learns", 900)
         killed = re.search(r"SLURM_JOB_ID=(\d+)", Path(f"/proc/{pid}/environ").read_text())
         assert killed
         os.kill(pid, signal.SIGKILL)
-        lost, _, _, node = wait(lambda: rolling_out(cluster), "a job of rollouts", 300)
-        cluster.crash(node)
-        wait(lambda: cluster.states()[node] == "down", "the controller to miss a node", 120)
-        cluster.boot(node)
-        returned = workflow.wait(timeout=900)
+        lost = wait(lambda: rolling_out(cluster), "a job of rollouts", 900)
+        cluster.crash(lost.node)
+        wait(lambda: cluster.states()[lost.node] == "down", "the controller to miss a node", 120)
+        cluster.boot(lost.node)
+        returned = workflow.wait(timeout=3600)
     finally:
         workflow.kill()
     assert returned == 0, (folder / "snakemake.log").read_text()
-    fields = ["JobID", "Comment", "State", "NodeList", "NumCPUs", "MinMemory", "TimeLimit", "RestartCnt"]
-    jobs = [[row[0], rule(row[1]), *row[2:]] for row in cluster.jobs(*fields)]
-    return Study(folder, killed[1], lost, jobs)
+    return Study(folder, jobs(cluster), killed[1], lost.id)
+
+
+def jobs(cluster: Cluster) -> dict[str, Job]:
+    """Every job there was, by its id."""
+    return {fields[0]: Job(*fields) for fields in cluster.jobs(*FIELDS)}
 
 
 def there(cluster: Cluster, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -106,15 +130,10 @@ def learning(folder: Path) -> int | None:
     return None
 
 
-def rolling_out(cluster: Cluster) -> list[str] | None:
-    """A running job of rollouts: id, comment, state, node."""
-    jobs = cluster.jobs("JobID", "Comment", "State", "NodeList")
-    return next((job for job in jobs if "evaluate" in job[1] and job[2] == "RUNNING"), None)
-
-
-def rule(comment: str) -> str:
-    """The rule of a job, by the comment that Snakemake gives it."""
-    return comment.removeprefix("rule_").partition("_wildcards_")[0]
+def rolling_out(cluster: Cluster) -> Job | None:
+    """A running job of rollouts."""
+    running = (job for job in jobs(cluster).values() if job.state == "RUNNING")
+    return next((job for job in running if job.rule == "evaluate_curve"), None)
 
 
 def contents(folder: Path, pattern: str) -> dict[str, bytes]:
@@ -124,7 +143,7 @@ def contents(folder: Path, pattern: str) -> dict[str, bytes]:
 
 
 def test_both_nodes_ran_jobs(study: Study) -> None:
-    assert {node for _, _, state, node, *_ in study.jobs if state == "COMPLETED"} == {"node1", "node2"}
+    assert {job.node for job in study.jobs.values() if job.state == "COMPLETED"} == {"node1", "node2"}
 
 
 @pytest.mark.parametrize("pattern", ["episodes/**/*.jsonl", "runs/**/*.safetensors", "success.csv"])
@@ -146,35 +165,36 @@ def test_afterwards_nothing_is_left_to_do_here_or_there(study: Study, cluster: C
 
 
 def test_a_job_that_was_killed_is_tried_again_with_more_memory_and_time(study: Study) -> None:
-    _, rule, state, _, _, memory, time, _ = next(job for job in study.jobs if job[0] == study.killed)
-    assert (rule, state, memory, time) == ("learn", "FAILED", "4014M", "12:00:00")
-    learned = [job for job in study.jobs if job[1:3] == ["learn", "COMPLETED"]]
-    asked = sorted((memory, time) for *_, memory, time, _ in learned)
-    assert asked == [("4014M", "12:00:00")] * 3 + [("8028M", "1-00:00:00")]
+    killed = study.jobs[study.killed]
+    assert (killed.rule, killed.state, killed.memory, killed.time) == ("learn", "FAILED", "4007M", "12:00:00")
+    (again,) = (job for job in study.jobs.values() if job.comment == killed.comment and job != killed)
+    assert (again.state, again.memory, again.time) == ("COMPLETED", "8014M", "1-00:00:00")
 
 
 def test_a_job_whose_node_was_lost_is_run_again_by_slurm(study: Study) -> None:
-    _, _, state, *_, restarts = next(job for job in study.jobs if job[0] == study.lost)
-    assert (state, restarts) == ("COMPLETED", "1")
+    lost = study.jobs[study.lost]
+    assert (lost.state, lost.restarts) == ("COMPLETED", "1")
+
+
+def test_no_other_job_failed(study: Study) -> None:
+    assert [job.id for job in study.jobs.values() if job.state != "COMPLETED"] == [study.killed]
 
 
 def test_what_takes_seconds_is_no_job_of_the_cluster(study: Study) -> None:
-    assert {job[1] for job in study.jobs} == {"demos", "language", "learn", "evaluate_curve", "evaluate_kept", "film"}
+    ran = {job.rule for job in study.jobs.values()}
+    assert ran == {"demos", "language", "learn", "evaluate_curve", "evaluate_kept", "film"}
 
 
 def test_a_job_asks_for_the_cores_of_its_workers(study: Study) -> None:
-    assert {(rule, cores) for _, rule, _, _, cores, *_ in study.jobs if rule in {"learn", "evaluate_kept"}} == {
-        ("learn", "1"),
-        ("evaluate_kept", "4"),
-    }
+    cores = {job.rule: job.cores for job in study.jobs.values()}
+    assert (cores["learn"], cores["evaluate_curve"], cores["evaluate_kept"]) == ("1", "4", "4")
 
 
 def test_learning_on_cuda_asks_for_a_gpu_even_if_this_machine_has_none(study: Study, cluster: Cluster) -> None:
-    before = {job[0] for job in study.jobs}
     target = "results/runs/blocks_object/t2s/seed0/task0/learn.json"
     there(cluster, study.folder, target, "--retries", "0", "--config", "learn={lr: 0.002, device: cuda}")
-    new = [row for row in cluster.jobs("JobID", "Comment", "tres-per-job") if row[0] not in before]
-    assert [(rule(comment), gpus) for _, comment, gpus in new] == [("learn", "gres:gpu:1")]
+    (job,) = (job for job in jobs(cluster).values() if job.id not in study.jobs)
+    assert (job.rule, job.gpus) == ("learn", "gres:gpu:1")
 
 
 def test_every_job_has_the_gpu_that_slurm_gave_it(cluster: Cluster, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def benchmarks():
     """Time and memory of every job of the study that learned or rolled out."""
     learn = chains(f"{RESULTS}/benchmarks/learn/{CHAIN}/task{{task}}.tsv", task=TASKS)
     return learn + [
-        path.replace("/episodes/", "/benchmarks/evaluate/").replace(".jsonl", ".tsv")
+        path.replace("episodes/", "benchmarks/evaluate/").replace(".jsonl", ".tsv")
         for path in episodes()
     ]
 

@@ -9,9 +9,9 @@ if PARAMS.demos.source == "download":
             manifest="results/demos/{suite}/task{task}.json",
         log:
             "results/logs/demos/{suite}/task{task}.log",
+        localrule: True  # a cluster's nodes often have no network
         conda:
             "../envs/t2s.yaml"
-        localrule: True  # a cluster's nodes often have no network
         params:
             sections=sections("demos", "download"),
         message:
