@@ -109,7 +109,7 @@ def jobs(cluster: Cluster) -> dict[str, Job]:
 def there(cluster: Cluster, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in `folder` on the cluster, stderr within stdout."""
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *PROFILE, *options],
+        [sys.executable, "-m", "snakemake", *options, *PROFILE],
         cwd=folder,
         env=cluster.environment(),
         text=True,
