@@ -74,6 +74,7 @@ gl: .venv/.stamp
 	  python -m t2s.sim.gl; }
 
 constraints: .venv/.stamp
+	@$(PIP) --no-build-isolation --editable '.[dev,slurm]' </dev/null
 	@sed -i '/^[^#]/d' constraints.txt
 	@pip freeze --all --exclude-editable | grep -v '^pip=' | sed -E 's/[+][a-z0-9.]+$$//' >>constraints.txt
 	@touch .venv/.stamp

@@ -50,10 +50,17 @@ onerror:
     )
 
 
+# Where there is a cluster, not worth a place in its queue.
 localrules:
     all,
     all_demos,
     all_episodes,
+    choose,
+    figures,
+    label,
+    metrics,
+    report,
+    tables,
 
 
 rule all:

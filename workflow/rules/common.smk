@@ -226,6 +226,14 @@ def upto(pattern, n):
     return [pattern.replace("{task}", str(task)) for task in range(int(n))]
 
 
+def images_mb(wildcards):
+    """Memory [MB] of the images that learning a task reads; twice, while they are joined."""
+    learner = config["methods"][wildcards.method]["learner"]
+    n_tasks = int(wildcards.task) + 1 if learner in {"er", "multitask"} else 1
+    n_frames = 2 * PARAMS.demos.n_demos * 300  # libero_10: about 270 of each
+    return 2 * n_tasks * n_frames * PARAMS.env.image_size**2 * 3 // 10**6
+
+
 def runs(wildcards):
     """The folder of one chain's policies."""
     return f"results/runs/{wildcards.suite}/{wildcards.method}/seed{wildcards.seed}"
@@ -279,7 +287,7 @@ def benchmarks():
     """Time and memory of every job of the study that learned or rolled out."""
     learn = chains(f"{RESULTS}/benchmarks/learn/{CHAIN}/task{{task}}.tsv", task=TASKS)
     return learn + [
-        path.replace("/episodes/", "/benchmarks/evaluate/").replace(".jsonl", ".tsv")
+        path.replace("episodes/", "benchmarks/evaluate/").replace(".jsonl", ".tsv")
         for path in episodes()
     ]
 

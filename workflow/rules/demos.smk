@@ -9,6 +9,7 @@ if PARAMS.demos.source == "download":
             manifest="results/demos/{suite}/task{task}.json",
         log:
             "results/logs/demos/{suite}/task{task}.log",
+        localrule: True  # a cluster's nodes often have no network
         conda:
             "../envs/t2s.yaml"
         params:
@@ -32,6 +33,9 @@ else:
             "results/logs/demos/{suite}/task{task}.log",
         conda:
             "../envs/t2s.yaml"
+        resources:
+            mem_mb=lambda w, attempt: attempt * 4000,
+            runtime=lambda w, attempt: attempt * 240,
         params:
             sections=lambda w: sections(*look(w), "demos"),
         message:

@@ -13,9 +13,11 @@ rule evaluate_curve:
         f"results/benchmarks/evaluate/{CHAIN}/task{{task}}_curve.tsv"
     conda:
         "../envs/t2s.yaml"
-    threads: 4
+    threads: STUDY.rollout_cores(workflow.cores)
     resources:
         gpu=N_GPUS,
+        mem_mb=lambda w, threads, attempt: attempt * 1500 * (1 + threads),
+        runtime=lambda w, attempt: attempt * 720,
     params:
         on_gpu=ON_GPU,
         workers=lambda w, threads: workers(threads),
@@ -51,9 +53,11 @@ rule evaluate_kept:
         f"results/benchmarks/evaluate/{CHAIN}/stage{{stage}}_task{{task}}.tsv"
     conda:
         "../envs/t2s.yaml"
-    threads: 4
+    threads: STUDY.rollout_cores(workflow.cores)
     resources:
         gpu=N_GPUS,
+        mem_mb=lambda w, threads, attempt: attempt * 1500 * (1 + threads),
+        runtime=lambda w, attempt: attempt * 720,
     params:
         on_gpu=ON_GPU,
         workers=lambda w, threads: workers(threads),

@@ -8,6 +8,9 @@ rule language:
         "results/logs/language/{suite}.log",
     conda:
         "../envs/t2s.yaml"
+    resources:
+        mem_mb=lambda w, attempt: attempt * 4000,
+        runtime=60,
     params:
         sections=sections("language"),
     message:

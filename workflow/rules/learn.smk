@@ -25,6 +25,8 @@ rule learn:
     threads: PARAMS.learn.n_threads
     resources:
         gpu=N_GPUS,
+        mem_mb=lambda w, attempt: attempt * (4000 + images_mb(w)),
+        runtime=lambda w, attempt: attempt * 720,
     params:
         on_gpu=ON_GPU,
         sections=lambda w: sections("env", "policy", "learn", method=w.method),

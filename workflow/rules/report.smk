@@ -96,6 +96,8 @@ rule film:
         "../envs/t2s.yaml"
     resources:
         gpu=N_GPUS,
+        mem_mb=lambda w, attempt: attempt * 4000,
+        runtime=lambda w, attempt: attempt * 60,
     params:
         on_gpu=ON_GPU,
         sections=lambda w: sections(

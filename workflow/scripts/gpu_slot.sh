@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command on a GPU that no other job of this machine runs on, waiting for one if need be:
-# Snakemake's `gpu` resource is a count and hands out no device. With one GPU, nothing is done.
+# Snakemake's `gpu` resource is a count and hands out no device. With one GPU, as SLURM gives a job, nothing is done.
 set -euo pipefail
 visible=${CUDA_VISIBLE_DEVICES:-$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd,)}
 IFS=, read -ra ids <<<"$visible"
