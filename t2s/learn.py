@@ -207,6 +207,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_losses(args.out / "losses.csv", rows)
     names = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
     facts = {"instruction": instructions[-1], "source": sources[0], "n_epochs": learn.n_epochs}
+    facts |= {"versions": {"torch": torch.__version__, "device": device.type}}
     write_json(
         args.out / "learn.json",
         names | facts | summary(learner, args.out, args.previous, rows[-1]["step"] if rows else 0),

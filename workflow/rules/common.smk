@@ -48,6 +48,9 @@ TASKS = range(STUDY.n_tasks)
 EPOCHS = PARAMS.learn.eval_epochs
 N_GPUS = int(PARAMS.learn.device == "cuda")  # of a job that learns or rolls out
 ON_GPU = "workflow/scripts/gpu_slot.sh" if N_GPUS else ""
+ROLLOUT_CORES = STUDY.rollout_cores(
+    workflow.resource_settings.cores if workflow.is_main_process else None
+)
 CHAIN = "{suite}/{method}/seed{seed}"
 LOCK = Path(".snakemake/t2s.lock")
 PREFIX = "set -euo pipefail; "  # Snakemake's own, which any other prefix replaces

@@ -13,7 +13,7 @@ rule evaluate_curve:
         f"results/benchmarks/evaluate/{CHAIN}/task{{task}}_curve.tsv"
     conda:
         "../envs/t2s.yaml"
-    threads: STUDY.rollout_cores(workflow.cores)
+    threads: ROLLOUT_CORES
     resources:
         gpu=N_GPUS,
         mem_mb=lambda w, threads, attempt: attempt * 1500 * (1 + threads),
@@ -53,7 +53,7 @@ rule evaluate_kept:
         f"results/benchmarks/evaluate/{CHAIN}/stage{{stage}}_task{{task}}.tsv"
     conda:
         "../envs/t2s.yaml"
-    threads: STUDY.rollout_cores(workflow.cores)
+    threads: ROLLOUT_CORES
     resources:
         gpu=N_GPUS,
         mem_mb=lambda w, threads, attempt: attempt * 1500 * (1 + threads),
