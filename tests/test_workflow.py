@@ -147,7 +147,8 @@ def test_a_mistake_in_the_params_is_one_line_and_starts_nothing(
     change(params, wrong)
     done = run(params.parent, "snakemake", "--cores", "1")
     assert done.returncode == 1
-    lines = done.stdout.strip().splitlines()
+    profile, *lines = done.stdout.strip().splitlines()
+    assert profile.startswith("Using workflow specific profile profiles/default")  # Snakemake's own
     assert len(lines) == 1, done.stdout
     assert lines[0].startswith("error: params: ")
     assert message in lines[0]
