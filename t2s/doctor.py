@@ -101,7 +101,9 @@ def packages(root: Path) -> Iterator[Finding]:
         yield Finding("wrong", f"packages: {error}", "cd to the clone of t2s")
         return
     needed = {_canonical(re.split(r"[<>=~!\[ ]", line)[0]) for line in [*asked, *BARE]}
-    found = {name: (origin.installed(name) or "missing").partition("+")[0] for name in pins}
+    installed = {name: origin.installed(name) for name in pins}  # an extra may be left out
+    wanted = {name: version for name, version in installed.items() if version or _canonical(name) in needed}
+    found = {name: (version or "missing").partition("+")[0] for name, version in wanted.items()}
     other = {name: f"{name} {version}, pinned {pins[name]}" for name, version in found.items() if version != pins[name]}
     wrong = [name for name in other if _canonical(name) in needed]
     yield from (Finding("wrong", f"packages: {other[name]}", SETUP) for name in wrong)
@@ -109,7 +111,7 @@ def packages(root: Path) -> Iterator[Finding]:
     if rest:
         yield Finding("note", f"packages: {len(rest)} that t2s does not ask for itself: {rest[0]} ...", SETUP)
     if not other:
-        yield Finding("ok", f"packages: {len(pins)}, all as pinned")
+        yield Finding("ok", f"packages: {len(found)}, all as pinned")
 
 
 def code(root: Path) -> Finding:

@@ -88,6 +88,10 @@ def test_another_version_of_anything_else_is_a_note(clone: Path) -> None:
 def test_a_package_that_is_missing_is_named(clone: Path) -> None:
     with (clone / "constraints.txt").open("a") as file:
         file.write("no-such-package-of-t2s==1.0\n")
+    assert [finding.status for finding in doctor.packages(clone)] == ["ok"]  # that of an extra
+    project = (clone / "pyproject.toml").read_text()
+    asked = project.replace("\ndependencies = [", '\ndependencies = [\n  "no-such-package-of-t2s",')
+    (clone / "pyproject.toml").write_text(asked)
     (finding,) = doctor.packages(clone)
     assert "no-such-package-of-t2s missing, pinned 1.0" in finding.what
 
