@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[1]
 LACKING = slurm_cluster.missing()
 pytestmark = [pytest.mark.slow, pytest.mark.sim, pytest.mark.skipif(LACKING is not None, reason=str(LACKING))]
 
-LR = ["--config", "learn={lr: 0.002}"]  # a value of the command line must reach the nodes
+LR = ["--config", "learn={lr: 0.003}"]  # a value of the command line must reach the nodes
 # A cluster without an accounting database, asked more often than one would ask one that others use.
 PROFILE = ["--workflow-profile", str(REPOSITORY / "workflow/profiles/slurm"), "--slurm-status-command", "squeue"]
 PROFILE += ["--slurm-init-seconds-before-status-checks", "3", "--default-resources", "slurm_partition=main"]
@@ -192,7 +192,7 @@ def test_a_job_asks_for_the_cores_of_its_workers(study: Study) -> None:
 
 def test_learning_on_cuda_asks_for_a_gpu_even_if_this_machine_has_none(study: Study, cluster: Cluster) -> None:
     target = "results/runs/blocks_object/t2s/seed0/task0/learn.json"
-    there(cluster, study.folder, target, "--retries", "0", "--config", "learn={lr: 0.002, device: cuda}")
+    there(cluster, study.folder, target, "--retries", "0", "--config", "learn={lr: 0.003, device: cuda}")
     (job,) = (job for job in jobs(cluster).values() if job.id not in study.jobs)
     assert (job.rule, job.gpus) == ("learn", "gres:gpu:1")
 

@@ -35,6 +35,7 @@ class T2S(Learner):
         generator = torch.Generator().manual_seed(1000 * self.seed + task)
         if task == 0:
             self.active, self.reused = [0], []
+            self.lr = values.base_lr
             self.bank.grow(0, values.n_tokens, generator, zero=False)
         else:
             rng = np.random.default_rng([self.seed, task])
