@@ -76,7 +76,7 @@ rule all:
 
 rule all_demos:
     input:
-        expand("results/demos/{suite}/task{task}.json", suite=STUDY.suites, task=TASKS),
+        [path for suite in STUDY.suites for path in manifests(suite, None)],
 
 
 rule all_episodes:

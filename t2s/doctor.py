@@ -212,7 +212,8 @@ def missing_demos(given: Params) -> list[Path]:
     """Demonstrations that are not there with their manifest, or are of another source."""
     from t2s.data import demonstrations, suites
 
-    tasks = [task for suite in given.study.suites for task in suites.tasks(suite)[: given.study.n_tasks]]
+    study = given.study
+    tasks = [suites.task(suite, index) for suite in study.suites for index in study.suite_tasks]
     if given.demos.source == "download":
         folder = Path(given.download.folder) / "LIBERO-datasets"
         manifests = [folder / task.suite / f"{task.name}_demo.json" for task in tasks]

@@ -2,7 +2,8 @@
 
 Reads: checkpoints, the instruction's embedding, the task's BDDL file and initial states, and for a
 kept policy the records of the stage before: where what acts on the task is unchanged, they stand.
-Writes: one JSONL record an episode, by epoch and initial state.
+Writes: one JSONL record an episode, by epoch and initial state. With a cache, also there, named by what they depend
+on: what was rolled out before is only copied.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from t2s import params
-from t2s.data import assets, embeddings, init_states, records, suites
+from t2s.data import assets, cache, embeddings, init_states, records, suites
 from t2s.sim import engine, rollout, worker
 
 KEPT = "kept"
 """Key of the one policy there is when the kept policy is rolled out."""
+CODE = ["evaluate.py", "data", "lifelong", "model", "sim"]
+"""What a rollout runs of t2s, with the scenes of the embedded suites."""
+RECORDS = "records.jsonl"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Job:
     """What is due: the command line, the protocol, and who the episodes belong to."""
 
     args: argparse.Namespace
+    task: suites.Task
     evaluate: params.Evaluate
     engine: params.Engine
     make_policy: MakePolicy
@@ -87,10 +92,10 @@ class Job:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Copy the records of the stage before where they stand, else simulate."""
+    """Copy the records of an earlier run or of the stage before where they stand, else simulate."""
     args = _parser().parse_args(arguments)
     evaluate = params.Evaluate.read(args.params)
-    task = suites.task(args.suite, args.task)
+    task = suites.task(args.suite, args.task if args.suite_task is None else args.suite_task)
     states = init_states.read(task)
     checkpoints = policies(args.kind, args.checkpoints)
     task_emb = _embedding(args.language, task.instruction)
@@ -98,15 +103,32 @@ def main(arguments: list[str] | None = None) -> None:
     assets_dir, quality = assets.folder(args.suite, args.params), assets.quality(args.suite, args.params)
     job = Job(
         args,
+        task,
         evaluate,
         params.Engine.read(args.engine),
         MakePolicy(args.params, args.method, checkpoints, task_emb, sample),
         _epochs(checkpoints, args.task),
-        _due(args, evaluate.rules, list(checkpoints), len(states)),
+        _due(args, task, evaluate.rules, list(checkpoints), len(states)),
         assets.look(assets_dir, quality),
     )
     make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size, assets_dir, quality)
-    records.write(args.out, _standing(job) or _simulated(job, make_env, states))
+    if args.cache is None or not evaluate.reuse_records:
+        records.write(args.out, _standing(job) or _simulated(job, make_env, states))
+        return
+    folder = args.cache / _cache_key(job)
+    if cache.give(folder, {RECORDS: args.out}):
+        print(f"rolled out before, so copied from {folder} to {args.out}", file=sys.stderr)
+        return
+    records.write(folder / RECORDS, _standing(job) or _simulated(job, make_env, states))
+    cache.seal(folder, [RECORDS])
+    cache.give(folder, {RECORDS: args.out})
+
+
+def _cache_key(job: Job) -> str:
+    args = job.args
+    which = [args.suite, args.method, args.seed, args.stage, args.task, job.task.index, args.kind]
+    values = [which, job.epochs, params.read(args.params), job.identity("cpu")["versions"], job.task.name]
+    return cache.key(values, [*args.checkpoints, args.language], CODE)
 
 
 def policies(kind: str, checkpoints: list[Path]) -> dict[str, list[Path]]:
@@ -145,13 +167,15 @@ def _embedding(path: Path, instruction: str) -> Float32[np.ndarray, "d"]:
     return known[instruction]
 
 
-def _due(args: argparse.Namespace, rules: params.Protocol, keys: list[str], n_states: int) -> list[rollout.Episode]:
+def _due(
+    args: argparse.Namespace, task: suites.Task, rules: params.Protocol, keys: list[str], n_states: int
+) -> list[rollout.Episode]:
     first = rules.kept_offset if args.kind == "kept" else 0
     return [
         rollout.Episode(
             policy=key,
             init_index=number % n_states,
-            seed=rollout.episode_seed(args.suite, args.task, number, args.seed, key),
+            seed=rollout.episode_seed(task.suite, task.index, number, args.seed, key),
         )
         for key in keys
         for number in range(first, first + rules.n_rollouts)
@@ -208,7 +232,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--stage", type=int, required=True, help="tasks 0..stage were learned")
-    parser.add_argument("--task", type=int, required=True)
+    parser.add_argument("--task", type=int, required=True, help="in the order of learning, from 0")
+    parser.add_argument("--suite-task", type=int, help="the same task in the order of the suite, if another")
     parser.add_argument("--kind", choices=records.KINDS, required=True)
     parser.add_argument("--params", required=True, help="YAML file or JSON object")
     parser.add_argument(
@@ -220,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
     parser.add_argument("--previous", type=Path, help="records of the stage before, if any")
+    parser.add_argument("--cache", type=Path, help="folder of what was rolled out before")
     parser.add_argument("--workers", type=int, default=1, help="processes; they change no record")
     parser.add_argument("--engine", required=True, help="YAML file or JSON object; it changes no record")
     parser.add_argument("--out", type=Path, required=True)

@@ -78,11 +78,12 @@ def main(arguments: list[str] | None = None) -> None:
     sample = params.Evaluate.read(args.params).rules.sample_actions
     task_embs = embeddings.read(args.language)
     films = {}
-    for task in suites.tasks(args.suite)[: len(args.checkpoints)]:
+    order = range(len(args.checkpoints)) if args.suite_tasks is None else args.suite_tasks
+    for k, task in enumerate(suites.task(args.suite, index) for index in order):
         task_emb = task_embs[task.instruction]
         policy = load_policy(args.params, args.method, args.checkpoints, task_emb, sample)
-        gif, films[f"task{task.index}"] = film(task, policy, args.params, args.seed)
-        with atomic(args.out / f"task{task.index}.gif") as temporary:
+        gif, films[f"task{k}"] = film(task, policy, args.params, args.seed)
+        with atomic(args.out / f"task{k}.gif") as temporary:
             temporary.write_bytes(gif)
     write_json(args.out / "films.json", films)
 
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--params", required=True, help="YAML file or JSON object")
     parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="by task")
+    parser.add_argument("--suite-tasks", type=int, nargs="+", help="their tasks in the order of the suite, if another")
     parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
     parser.add_argument("--out", type=Path, required=True, help="folder")
     return parser

@@ -2,14 +2,15 @@
 
 Reads: demonstrations of this task and of those before it that the method looks back on, the suite's language
 embeddings, kept policies of the earlier tasks.
-Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json; while it learns, its progress.
+Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json: into a folder of the cache that is
+named by what they depend on, and from there, when all are whole, to where they are wanted. A task that was begun
+there goes on, one that was learned there is only copied.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,14 +24,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from t2s import lifelong, params
-from t2s.data import demonstrations, embeddings
+from t2s.data import cache, demonstrations, embeddings
 from t2s.data.files import atomic, write_json
 from t2s.lifelong.averages import Averages
 from t2s.lifelong.checkpoint import read
 from t2s.lifelong.learner import Learner, Windows
-from t2s.lifelong.progress import Progress, Rows, Run, key
+from t2s.lifelong.progress import Progress, Rows, Run
 
 LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
+CODE = ["learn.py", "data", "lifelong", "model"]
+"""What learning runs of t2s."""
 
 
 class Dataset:
@@ -123,7 +126,7 @@ def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: in
         learner.look_back(map(windows, batches(sum(n_windows[:-1]), learn.batch_size, generator)))
         progress.write(run, rows, learn.eval_epochs)
     epochs = range(len(rows) + 1, learn.n_epochs + 1)
-    bar = tqdm(epochs, f"learn {progress.folder}", learn.n_epochs, initial=len(rows), unit="epoch", mininterval=10)
+    bar = tqdm(epochs, f"learn {progress.title}", learn.n_epochs, initial=len(rows), unit="epoch", mininterval=10)
     for epoch in bar:
         epoch_rows = []
         for index in batches(len(pool), learn.batch_size, generator):
@@ -146,10 +149,10 @@ def write_losses(path: Path, rows: Rows) -> None:
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
-def summary(learner: Learner, out: Path, previous: Sequence[Path], n_steps: int) -> dict[str, Any]:
+def summary(learner: Learner, delta: Path, previous: Sequence[Path], n_steps: int) -> dict[str, Any]:
     """What this task added, in tokens, parameters and bytes (docs/method.md, "What trainable tokens means")."""
     counts = learner.counts()
-    delta_bytes = (out / "epoch0.safetensors").stat().st_size
+    delta_bytes = delta.stat().st_size
     base_bytes = previous[0].stat().st_size if previous else delta_bytes
     tokens = counts["n_tokens_bank"]
     return counts | {
@@ -174,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--language", type=Path, required=True)
     parser.add_argument("--previous", type=Path, nargs="*", default=[], help="kept policies of tasks 0..task-1")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--progress", type=Path, required=True, help="folder; a task that was begun there goes on")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of what was learned before, or begun")
     args = parser.parse_args(argv)
 
     learner_class, settings = lifelong.pick(args.params, args.method)
@@ -185,6 +188,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(sources) > 1:
         raise ValueError(f"expected demonstrations of one source, got {sources}: a study never mixes them")
     manifests = [args.demos[task] for task in learner_class.reads(args.task)]
+    values = [args.suite, args.method, args.seed, args.task, image_size, *[part.model_dump() for part in settings]]
+    files = [*manifests, args.language, *args.previous]
+    folder = args.cache / cache.key([*values, torch.__version__, device.type], files, CODE)
+    progress = Progress(folder, f"{args.suite}, {args.method}, seed {args.seed}, task {args.task}")
+    names = [*(progress.policy(epoch).name for epoch in learn.eval_epochs), "losses.csv", "learn.json"]
+    wanted = {name: args.out / name for name in names}
+    if cache.give(folder, wanted):
+        print(f"learned before, so copied from {folder} to {args.out}", file=sys.stderr)
+        return
+
     demos = [demonstrations.read(path, image_size) for path in manifests]
     instructions = [d.instruction for d in demos]
     known = embeddings.read(args.language)
@@ -197,21 +210,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     learner = learner_class(settings, args.seed, device)
     learner.start_task(args.task, task_embs[-1], [read(path) for path in args.previous])
     dataset = Dataset(demos, task_embs, settings.policy.chunk_len, device)
-    values = [args.suite, args.method, args.seed, args.task, image_size, *[part.model_dump() for part in settings]]
-    files = {"demonstrations": manifests, "language": [args.language], "earlier policies": args.previous}
-    progress = Progress(args.progress, key(values, files, device))
     rows = learn_task(learner, dataset, learn, args.seed, progress)
-    for epoch in learn.eval_epochs:
-        with atomic(args.out / f"epoch{epoch}.safetensors") as temporary:
-            shutil.copyfile(progress.policy(epoch), temporary)
-    write_losses(args.out / "losses.csv", rows)
-    names = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
+    write_losses(folder / "losses.csv", rows)
+    whose = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
     facts = {"instruction": instructions[-1], "source": sources[0], "n_epochs": learn.n_epochs}
     facts |= {"versions": {"torch": torch.__version__, "device": device.type}}
-    write_json(
-        args.out / "learn.json",
-        names | facts | summary(learner, args.out, args.previous, rows[-1]["step"] if rows else 0),
-    )
+    n_steps = rows[-1]["step"] if rows else 0
+    write_json(folder / "learn.json", whose | facts | summary(learner, progress.policy(0), args.previous, n_steps))
+    cache.seal(folder, names)
+    progress.path.unlink(missing_ok=True)
+    cache.give(folder, wanted)
     print(f"learned {args.out} in {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 

@@ -69,8 +69,20 @@ class Section(BaseModel):
 class Study(Section):
     suites: list[str] = Field(min_length=1)
     n_tasks: PositiveInt
+    order: list[NonNegativeInt] | None
     methods: list[str] = Field(min_length=1)
     seeds: list[NonNegativeInt] = Field(min_length=1)
+
+    @pydantic.model_validator(mode="after")
+    def _orders(self) -> Self:
+        if self.order is not None and not self.n_tasks <= len(set(self.order)) == len(self.order):
+            raise ValueError(f"expected order of at least n_tasks={self.n_tasks} different tasks, got {self.order}")
+        return self
+
+    @property
+    def suite_tasks(self) -> list[int]:
+        """The tasks that are learned, one after another, by their numbers in the suite."""
+        return (self.order or list(range(self.n_tasks)))[: self.n_tasks]
 
     def rollout_cores(self, n_cores: int | None) -> int:
         """Cores of a job of rollouts: chains go on beside each other before one gets several; None: a cluster."""
@@ -327,6 +339,8 @@ class Params(Section):
                 raise ValueError(f"unknown suite '{suite}'; have {sorted(SUITES)}")
             if self.study.n_tasks > SUITES[suite]:
                 raise ValueError(f"expected study.n_tasks <= {SUITES[suite]} of {suite}, got {self.study.n_tasks}")
+            if max(order := self.study.suite_tasks) >= SUITES[suite]:
+                raise ValueError(f"expected study.order of tasks 0 to {SUITES[suite] - 1} of {suite}, got {order}")
         for method in self.study.methods:
             if method not in self.methods.root:
                 raise ValueError(f"unknown method '{method}'; have {sorted(self.methods.root)}")

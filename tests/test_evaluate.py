@@ -106,6 +106,38 @@ def test_records_that_differ_in_anything_that_matters_are_made_anew(
         evaluate.main(arguments)
 
 
+@pytest.mark.sim
+def test_what_was_rolled_out_before_is_copied_unless_the_params_forbid_it(
+    t2s: chain.Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = ["--cache", str(tmp_path / "cache")]
+    evaluate.main([*t2s.arguments("kept", 0, 0), *keep, "--out", str(tmp_path / "first")])
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "_simulated", refuse)
+        evaluate.main([*t2s.arguments("kept", 0, 0), *keep, "--out", str(tmp_path / "second")])
+        assert (tmp_path / "second").read_bytes() == (tmp_path / "first").read_bytes()
+        anew = chain.sections("t2s")["evaluate"] | {"reuse_records": False}
+        for arguments in (
+            t2s.arguments("kept", 0, 0, {"evaluate": anew}),
+            t2s.arguments("kept", 0, 0, {"env": {"image_size": 40}}),
+            t2s.arguments("kept", 1, 0),
+            [*t2s.arguments("kept", 0, 0), "--suite-task", "1"],
+        ):
+            with pytest.raises(AssertionError, match="simulated"):
+                evaluate.main([*arguments, *keep, "--out", str(tmp_path / "third")])
+
+
+@pytest.mark.sim
+def test_a_task_is_rolled_out_in_its_own_scene_whatever_its_place_in_the_order(
+    t2s: chain.Chain, tmp_path: Path
+) -> None:
+    paths = tmp_path / "suite", tmp_path / "reordered"
+    for path, task, options in zip(paths, (1, 0), ([], ["--suite-task", "1"]), strict=True):
+        evaluate.main([*t2s.arguments("kept", 1, task), *options, "--out", str(path)])
+    expected, found = map(lines, paths)
+    assert [record | {"task": 1} for record in found] == expected
+
+
 def test_a_task_whose_tensors_changed_is_rolled_out_again(
     sequential: chain.Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,7 +104,7 @@ def files(tmp_path):
 def run(hdf5, language, source, out, method="t2s"):
     where = ["--suite", "blocks_object", "--method", method, "--seed", "0", "--task", "0", "--params", source]
     files = ["--demos", str(hdf5), "--language", str(language)]
-    learn.main([*where, *files, "--out", str(out), "--progress", str(out.with_name(f"{out.name}_progress"))])
+    learn.main([*where, *files, "--out", str(out), "--cache", str(out.with_name(f"{out.name}_cache"))])
 
 
 @pytest.mark.parametrize("method", ["t2s", "sequential"])
@@ -136,7 +136,7 @@ def test_demonstrations_of_two_sources_are_never_mixed(files, tmp_path):
     human = tmp_path / "human_demo.hdf5"
     synthetic.write_demos(human, [3], 32, INSTRUCTION, source="human")
     where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "1", "--params", source]
-    where += ["--language", str(language), "--out", str(tmp_path), "--progress", str(tmp_path)]
+    where += ["--language", str(language), "--out", str(tmp_path), "--cache", str(tmp_path)]
     with pytest.raises(ValueError, match=r"expected demonstrations of one source, got \['human', 'scripted'\]"):
         learn.main([*where, "--demos", str(scripted), str(human)])
 
@@ -146,7 +146,7 @@ def test_a_damaged_demonstration_file_is_one_line_and_nothing_is_written(files, 
     hdf5.write_bytes(b"not hdf5")
     where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "0", "--params", source]
     command = [sys.executable, "-m", "t2s.learn", *where, "--demos", str(hdf5), "--language", str(language)]
-    command += ["--out", str(tmp_path / "a"), "--progress", str(tmp_path / "b")]
+    command += ["--out", str(tmp_path / "a"), "--cache", str(tmp_path / "b")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

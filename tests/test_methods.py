@@ -57,7 +57,7 @@ def observed(method, folder, monkeypatch):
 
     monkeypatch.setattr(learner, "observe", observe)
     tiny = params.Learn(**(SMALL["learn"] | {"n_epochs": 2, "eval_every": 2}))
-    learn.learn_task(learner, data, tiny, 0, Progress(folder / "progress", {}))
+    learn.learn_task(learner, data, tiny, 0, Progress(folder / "progress"))
     return seen
 
 
@@ -220,7 +220,7 @@ def test_without_growth_a_later_task_acts_as_the_one_it_reuses(tmp_path):
     assert learner.trainable == []
     data = dataset(demos())
     tiny = params.Learn(**(SMALL["learn"] | {"n_epochs": 2, "eval_every": 1}))
-    assert learn.learn_task(learner, data, tiny, 0, Progress(tmp_path, {})) == []
+    assert learn.learn_task(learner, data, tiny, 0, Progress(tmp_path)) == []
     paths.append(tmp_path / "epoch2.safetensors")
     assert set(checkpoint.read(paths[1]).tensors) == {checkpoint.TASK_EMB}
     assert learner.counts()["n_tokens_new"] == 0
@@ -255,7 +255,7 @@ def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch
         out = tmp_path / f"task{task}"
         where = ["--suite", "blocks_object", "--method", method, "--seed", "0", "--task", str(task)]
         files = ["--language", str(tmp_path / "language.safetensors"), "--out", str(out)]
-        files += ["--progress", str(tmp_path / f"progress{task}")]
+        files += ["--cache", str(tmp_path / "cache")]
         earlier = ["--demos", *map(str, manifests[: task + 1]), "--previous", *map(str, kept)]
         learn.main([*where, "--params", values, *files, *earlier])
         curve = [record(kind="curve", stage=task, task=task, epoch=e, success=e == 1) for e in range(3)]

@@ -1,4 +1,4 @@
-"""A task whose learning is cut off goes on from its last epoch, and ends with the same bytes."""
+"""A task whose learning is cut off goes on from its last epoch, and ends with the same bytes; one learned is kept."""
 
 import json
 import resource
@@ -26,7 +26,7 @@ class Killed(Exception):
 
 @pytest.fixture
 def arguments(tmp_path):
-    """The command line but --method, --out and --progress for two tasks, the first of which may be learned already."""
+    """The command line but --method, --out and --cache for two tasks, the first of which may be learned already."""
     for task, instruction in enumerate(INSTRUCTIONS):
         synthetic.write_demos(tmp_path / f"task{task}_demo.hdf5", [5, 3 + task], 32, instruction)
     vectors = dict(zip(INSTRUCTIONS, np.eye(2, 8, dtype=np.float32) + 0.5, strict=True))
@@ -51,12 +51,18 @@ def arguments(tmp_path):
 
 
 def run(arguments, out):
-    """Learns into `out`; progress is beside it."""
-    learn.main([*arguments, "--out", str(out), "--progress", str(progress(out))])
+    """Learns into `out`; the cache is beside it."""
+    learn.main([*arguments, "--out", str(out), "--cache", str(cache(out))])
 
 
-def progress(out):
-    return out.with_name(f"{out.name}_progress")
+def cache(out):
+    return out.with_name(f"{out.name}_cache")
+
+
+def entry(out):
+    """The folder of the only task there is in the cache."""
+    (folder,) = cache(out).iterdir()
+    return folder
 
 
 def contents(folder):
@@ -92,21 +98,62 @@ def test_killed_after_every_epoch_it_ends_with_the_same_bytes(arguments, tmp_pat
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
 
 
-def test_what_was_learned_with_other_values_is_not_taken(arguments, tmp_path, monkeypatch, capsys):
+def test_what_was_begun_with_other_values_or_from_other_files_is_left_for_later(
+    arguments, tmp_path, monkeypatch, capsys
+):
+    run(arguments("t2s"), tmp_path / "undisturbed")
     killed_after(monkeypatch, 2, arguments("t2s"), tmp_path / "killed")
-    changed = arguments("t2s", lr=1.0e-3)
-    run(changed, tmp_path / "killed")
-    assert "resume: learned from the start: " in (err := capsys.readouterr().err)
-    assert "state.safetensors: of other params\n" in err
-    run(changed, tmp_path / "undisturbed")
+    run(arguments("t2s", lr=1.0e-3), tmp_path / "killed")
+    synthetic.write_demos(tmp_path / "others_demo.hdf5", [4, 4], 32, INSTRUCTIONS[0])
+    others = [a.replace("task0_demo", "others_demo") for a in arguments("t2s")]
+    run(others, tmp_path / "killed")
+    assert "goes on" not in capsys.readouterr().err
+    run(arguments("t2s"), tmp_path / "killed")
+    assert "goes on after epoch 2 of 4" in capsys.readouterr().err
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
 
 
-def test_what_was_learned_from_other_files_is_not_taken(arguments, tmp_path, monkeypatch, capsys):
-    killed_after(monkeypatch, 2, arguments("t2s"), tmp_path / "killed")
-    synthetic.write_demos(tmp_path / "task0_demo.hdf5", [4, 4], 32, INSTRUCTIONS[0])
-    run(arguments("t2s"), tmp_path / "killed")
-    assert "state.safetensors: of other demonstrations\n" in capsys.readouterr().err
+def test_what_was_learned_before_is_copied_without_learning(arguments, tmp_path, monkeypatch, capsys):
+    run(arguments("t2s"), tmp_path / "out")
+    first = contents(tmp_path / "out")
+    run(arguments("t2s", lr=1.0e-3), tmp_path / "out")
+    assert contents(tmp_path / "out") != first
+    monkeypatch.setattr(learn, "learn_task", None)
+    run(arguments("t2s"), tmp_path / "out")
+    assert contents(tmp_path / "out") == first
+    assert "learned before, so copied from " in capsys.readouterr().err
+    assert not list(cache(tmp_path / "out").glob("*/state.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("sealed.json", "truncated"),
+        ("learn.json", "altered"),
+        ("epoch2.safetensors", "truncated"),
+        ("epoch2.safetensors", "removed"),
+    ],
+)
+def test_what_is_damaged_in_the_cache_is_learned_again(arguments, tmp_path, capsys, name, damage):
+    out = tmp_path / "out"
+    run(arguments("sequential"), out)
+    whole, path = contents(out), entry(out) / name
+    damaged(path, damage)
+    run(arguments("sequential"), out)
+    err = capsys.readouterr().err
+    assert "learned before" not in err
+    assert f"cache: {path}: damaged, so made again\n" in err
+    assert contents(out) == whole
+    run(arguments("sequential"), out)
+    assert "learned before" in capsys.readouterr().err
+
+
+def damaged(path, damage):
+    whole = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if damage == "truncated" else whole[:-1] + bytes([whole[-1] ^ 1]))
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "epoch0.safetensors", "epoch2.safetensors"])
@@ -114,12 +161,8 @@ def test_what_was_learned_from_other_files_is_not_taken(arguments, tmp_path, mon
 def test_what_is_damaged_is_not_taken(arguments, tmp_path, monkeypatch, capsys, name, damage):
     run(arguments("sequential"), tmp_path / "undisturbed")
     killed_after(monkeypatch, 3, arguments("sequential"), tmp_path / "killed")
-    path = progress(tmp_path / "killed") / name
-    whole = path.read_bytes()
-    if damage == "removed":
-        path.unlink()
-    else:
-        path.write_bytes(whole[:-1] if damage == "truncated" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    path = entry(tmp_path / "killed") / name
+    damaged(path, damage)
     run(arguments("sequential"), tmp_path / "killed")
     if (name, damage) != ("state.safetensors", "removed"):  # then there is nothing to tell
         assert f"resume: learned from the start: {path}: expected " in capsys.readouterr().err
@@ -130,20 +173,20 @@ def test_a_full_disk_is_one_line_and_loses_no_epoch(arguments, tmp_path, monkeyp
     given, out = arguments("sequential"), tmp_path / "full"
     run(given, tmp_path / "undisturbed")
     killed_after(monkeypatch, 1, given, out)
-    before = contents(progress(out))
+    before = contents(entry(out))
 
     def fill_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    command = [sys.executable, "-m", "t2s.learn", *given, "--out", str(out), "--progress", str(progress(out))]
+    command = [sys.executable, "-m", "t2s.learn", *given, "--out", str(out), "--cache", str(cache(out))]
     done = subprocess.run(command, cwd=ROOT, preexec_fn=fill_disk, text=True, capture_output=True)
     assert done.returncode == 1
     assert (
         done.stderr.splitlines()[-1]
-        == f"error: {progress(out) / 'epoch2.safetensors'}: could not be written: File too large"
+        == f"error: {entry(out) / 'epoch2.safetensors'}: could not be written: File too large"
     )
     assert "Traceback" not in done.stderr
-    assert contents(progress(out)) == before
+    assert contents(entry(out)) == before
     capsys.readouterr()
     run(given, out)
     assert "goes on after epoch 1 of 4" in capsys.readouterr().err

@@ -381,6 +381,68 @@ def test_another_seed_adds_only_its_own_chain(finished: Path) -> None:
     assert "film" not in jobs
 
 
+@pytest.mark.slow
+@pytest.mark.sim
+def test_a_longer_suite_learns_what_was_added_alone(finished: Path) -> None:
+    jobs = planned(finished, "--config", "study={n_tasks: 4}")
+    assert jobs["demos"] == 2
+    assert jobs["learn"] == 2 * 2
+    assert jobs["evaluate_kept"] == 2 * (3 + 4)
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+@pytest.mark.parametrize(
+    ("order", "jobs"),
+    [
+        ([0, 1], {}),
+        ([0, 2], {"demos": 1, "learn": 2, "evaluate_curve": 2, "evaluate_kept": 4}),
+        ([1, 0], {"learn": 4, "evaluate_curve": 4, "evaluate_kept": 6}),
+    ],
+)
+def test_another_order_relearns_from_the_first_difference(
+    finished: Path, order: list[int], jobs: dict[str, int]
+) -> None:
+    found = planned(finished, "--config", f"study={{order: {order}}}")
+    assert {rule: n for rule, n in found.items() if rule in {"demos", *CHAIN} - {"choose", "film"}} == jobs
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_values_that_were_run_before_come_back_without_learning_or_rolling_out(finished: Path) -> None:
+    results = [*(finished / "results/runs").rglob("*.*"), *(finished / "results/episodes").rglob("*.*")]
+    before = {path: path.read_bytes() for path in results}
+    target = "results/metrics.json"
+    other = run(finished, "snakemake", "--cores", "2", target, "--config", "learn={lr: 0.003}")
+    assert (other.returncode, other.stdout.count("learned results/runs")) == (0, CHAIN["learn"]), other.stdout
+    assert {path: path.read_bytes() for path in results} != before
+    back = run(finished, "snakemake", "--cores", "2")
+    assert back.returncode == 0, back.stdout
+    assert back.stdout.count("learned before, so copied from results/cache/learn/") == CHAIN["learn"]
+    n_rollouts = CHAIN["evaluate_curve"] + CHAIN["evaluate_kept"]
+    assert back.stdout.count("rolled out before, so copied from results/cache/episodes/") == n_rollouts
+    assert "learned results/runs" not in back.stdout
+    assert {path: path.read_bytes() for path in results} == before
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_a_damaged_policy_that_is_removed_comes_back_without_learning(finished: Path) -> None:
+    kept = finished / "results/runs/blocks_object/t2s/seed0/task0/policy.safetensors"
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    damaged = run(finished, "snakemake", "--cores", "2", "--forcerun", "film", "results/report.html")
+    assert damaged.returncode == 1
+    assert f"error: {kept.relative_to(finished)}: expected a checkpoint, got " in damaged.stdout
+    assert "; remove it and run `snakemake` again" in damaged.stdout
+    kept.unlink()
+    mended = run(finished, "snakemake", "--cores", "2")
+    assert mended.returncode == 0, mended.stdout
+    assert "learned results/runs" not in mended.stdout
+    assert kept.read_bytes() == whole
+    assert planned(finished) == {}
+
+
 def width(picture: Path) -> int:
     with Image.open(picture) as image:
         return image.width

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from t2s.data.files import digest, sha256
 from t2s.lifelong import checkpoint
 from t2s.lifelong.averages import Averages
 from t2s.lifelong.checkpoint import Checkpoint
@@ -18,20 +17,6 @@ from t2s.lifelong.learner import Learner
 
 Rows = list[dict[str, Any]]
 """Losses, one row an epoch."""
-
-
-def key(values: Sequence[Any], files: Mapping[str, Sequence[Path]], device: torch.device) -> dict[str, str]:
-    """What learning a task depends on, as hashes by kind: with the same key it gives the same bytes.
-
-    `values` are JSON; `files` is what is read, by kind; the code is added.
-    """
-    here = Path(__file__).parents[1]
-    code = [
-        here / "learn.py",
-        *(p for name in ("data", "lifelong", "model") for p in sorted((here / name).glob("*.py"))),
-    ]
-    hashes = {kind: digest([sha256(path) for path in paths]) for kind, paths in {**files, "code": code}.items()}
-    return hashes | {"params": digest(values), "torch or device": f"{torch.__version__} {device.type}"}
 
 
 @dataclass(frozen=True)
@@ -47,11 +32,11 @@ class Run:
 class Progress:
     """A folder with the policies of the epochs that have passed, and the state after the last one.
 
-    `key` says what learning depends on, as hashes by kind: a state of another key is not taken.
+    Whoever learns with other values, files or code takes another folder (t2s.data.cache.key). `title` is for people.
     """
 
     folder: Path
-    key: Mapping[str, str]
+    title: str = ""
 
     @property
     def path(self) -> Path:
@@ -69,10 +54,10 @@ class Progress:
         learned = run.learner.state()
         averages = {f"average/{i}": mean for i, mean in enumerate(run.averages.means)}
         tensors = learned.tensors | averages | {"generator": run.generator.get_state()}
-        Checkpoint(tensors, learned.header | {"key": dict(self.key), "rows": rows}).write(self.path)
+        Checkpoint(tensors, learned.header | {"rows": rows}).write(self.path)
 
     def restore(self, run: Run, eval_epochs: Sequence[int]) -> Rows | None:
-        """Takes up the state that was kept; None, and one line on stderr, where there is none of this key, whole."""
+        """Takes up the state that was kept; None, and a line on stderr, where there is none that is whole."""
         if not self.path.is_file():
             return None
         try:
@@ -93,10 +78,6 @@ class Progress:
 
     def _read(self, eval_epochs: Sequence[int]) -> Checkpoint:
         state = checkpoint.read(self.path)
-        found = state.header["key"]
-        changed = [kind for kind in sorted(self.key | found) if self.key.get(kind) != found.get(kind)]
-        if changed:
-            raise ValueError(f"{self.path}: of other {', '.join(changed)}")
         for epoch in range(len(state.header["rows"]) + 1):
             if epoch in eval_epochs:
                 checkpoint.read(self.policy(epoch))

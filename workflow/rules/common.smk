@@ -44,9 +44,11 @@ update_config(
 )
 PARAMS = checked(config)
 STUDY = PARAMS.study
-TASKS = range(STUDY.n_tasks)
+TASKS = range(STUDY.n_tasks)  # in the order of learning
+ORDER = STUDY.suite_tasks  # the same by their numbers in the suite
 EPOCHS = PARAMS.learn.eval_epochs
 N_GPUS = int(PARAMS.learn.device == "cuda")  # of a job that learns or rolls out
+CACHE = "results/cache"  # of what was learned and rolled out, by what it depends on
 ON_GPU = "workflow/scripts/gpu_slot.sh" if N_GPUS else ""
 ROLLOUT_CORES = STUDY.rollout_cores(
     workflow.resource_settings.cores if workflow.is_main_process else None
@@ -227,6 +229,11 @@ def scenes(wildcards):
 def upto(pattern, n):
     """`pattern` for every task before the `n`-th, its other wildcards left open."""
     return [pattern.replace("{task}", str(task)) for task in range(int(n))]
+
+
+def manifests(suite, n):
+    """Those of the demonstrations of the first `n` tasks, in the order of learning."""
+    return [f"results/demos/{suite}/task{number}.json" for number in ORDER[:n]]
 
 
 def images_mb(wildcards):

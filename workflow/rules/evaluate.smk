@@ -20,6 +20,7 @@ rule evaluate_curve:
         runtime=lambda w, attempt: attempt * 720,
     params:
         on_gpu=ON_GPU,
+        suite_task=lambda w: ORDER[int(w.task)],
         workers=lambda w, threads: workers(threads),
         sections=lambda w: sections(
             *look(w), "policy", "learn", "evaluate", method=w.method
@@ -29,9 +30,9 @@ rule evaluate_curve:
     shell:
         "{params.on_gpu} python -m t2s.evaluate --kind curve --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
-        " --task {wildcards.task} --params {params.sections:q}"
+        " --task {wildcards.task} --suite-task {params.suite_task} --params {params.sections:q}"
         " --checkpoints {input.previous:q} {input.policies:q} --language {input.language:q}"
-        " {params.workers} --out {output:q} 2>&1 | tee {log:q}"
+        " --cache {CACHE}/episodes {params.workers} --out {output:q} 2>&1 | tee {log:q}"
 
 
 # What acts on a task may be unchanged since the stage before: then its records still stand.
@@ -60,6 +61,7 @@ rule evaluate_kept:
         runtime=lambda w, attempt: attempt * 720,
     params:
         on_gpu=ON_GPU,
+        suite_task=lambda w: ORDER[int(w.task)],
         workers=lambda w, threads: workers(threads),
         sections=lambda w: sections(
             *look(w), "policy", "learn", "evaluate", method=w.method
@@ -72,6 +74,6 @@ rule evaluate_kept:
     shell:
         "{params.on_gpu} python -m t2s.evaluate --kind kept --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.stage}"
-        " --task {wildcards.task} --params {params.sections:q} --checkpoints {input.policies:q}"
-        " --language {input.language:q} {params.previous} {params.workers}"
+        " --task {wildcards.task} --suite-task {params.suite_task} --params {params.sections:q} --checkpoints {input.policies:q}"
+        " --language {input.language:q} {params.previous} --cache {CACHE}/episodes {params.workers}"
         " --out {output:q} 2>&1 | tee {log:q}"

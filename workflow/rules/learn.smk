@@ -3,9 +3,7 @@
 rule learn:
     input:
         code=lambda w: code("learn", w.method),
-        manifests=lambda w: upto(
-            f"results/demos/{w.suite}/task{{task}}.json", int(w.task) + 1
-        ),
+        manifests=lambda w: manifests(w.suite, int(w.task) + 1),
         language="results/language/{suite}.safetensors",
         previous=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", w.task),
     output:
@@ -31,18 +29,16 @@ rule learn:
         on_gpu=ON_GPU,
         sections=lambda w: sections("env", "policy", "learn", method=w.method),
         out=lambda w, output: Path(output.learn).parent,
-        progress=f"results/progress/{CHAIN}/task{{task}}",
     message:
         "Learn task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
         "{params.on_gpu} python -m t2s.learn --suite {wildcards.suite} --method {wildcards.method:q}"
         " --seed {wildcards.seed} --task {wildcards.task} --params {params.sections:q}"
         " --demos {input.manifests:q} --language {input.language:q}"
-        " --previous {input.previous:q} --out {params.out:q} --progress {params.progress:q}"
+        " --previous {input.previous:q} --out {params.out:q} --cache {CACHE}/learn"
         " 2>&1 | tee {log:q}"
 
 
-# By now it stands in Snakemake's own records that the task is learned: its progress may go.
 rule choose:
     input:
         code=code("choose"),
@@ -57,10 +53,8 @@ rule choose:
         "../envs/t2s.yaml"
     params:
         out=lambda w, output: Path(output.policy).parent,
-        progress=rules.learn.params.progress,
     message:
         "Choose the best policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
         "python -m t2s.choose --curve {input.curve:q} --checkpoints {input.policies:q}"
         " --out {params.out:q} 2>&1 | tee {log:q}"
-        " && rm -rf {params.progress:q}"

@@ -3,9 +3,7 @@ rule provenance:
     input:
         code=code("provenance"),
         produced_by=producing_code(),
-        manifests=expand(
-            "results/demos/{suite}/task{task}.json", suite=STUDY.suites, task=TASKS
-        ),
+        manifests=[path for suite in STUDY.suites for path in manifests(suite, None)],
         language=expand("results/language/{suite}.safetensors", suite=STUDY.suites),
         episodes=episodes(),
         metrics="results/metrics.json",

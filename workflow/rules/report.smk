@@ -103,13 +103,14 @@ rule film:
         sections=lambda w: sections(
             *look(w), "policy", "learn", "evaluate", "film", method=w.method
         ),
+        order=ORDER,
         out=lambda w, output: Path(output.index).parent,
     message:
         "Film the last policy of {wildcards.method} on {wildcards.suite}, seed {wildcards.seed}"
     shell:
         "{params.on_gpu} python -m t2s.film --suite {wildcards.suite} --method {wildcards.method:q}"
         " --seed {wildcards.seed} --params {params.sections:q} --checkpoints {input.policies:q}"
-        " --language {input.language:q} --out {params.out:q} 2>&1 | tee {log:q}"
+        " --suite-tasks {params.order} --language {input.language:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
 
 rule report:

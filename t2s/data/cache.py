@@ -1,0 +1,51 @@
+"""What was made before, kept by what it depends on: the same values, files and code give the same bytes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from t2s.data.files import atomic, digest, sha256, write_json
+
+SEAL: Final = "sealed.json"
+"""Name of the file that makes a folder whole: the sha256 of every other."""
+
+PACKAGE: Final = Path(__file__).parents[1]
+
+
+def key(values: Any, files: Iterable[Path], code: Iterable[str]) -> str:
+    """A name for what is made from JSON `values`, the content of `files` and that of `code`, paths within t2s."""
+    own = [path for name in code for path in [PACKAGE / name, *(PACKAGE / name).rglob("*")]]
+    read = sorted(path for path in own if path.is_file() and path.suffix != ".pyc")
+    hashes = {str(path.relative_to(PACKAGE)): sha256(path) for path in read}
+    return digest([values, [sha256(path) for path in files], hashes])[:32]
+
+
+def seal(folder: Path, names: Iterable[str]) -> None:
+    """Declares these files of `folder` whole; what else is there may go."""
+    write_json(folder / SEAL, {name: sha256(folder / name) for name in names})
+
+
+def give(folder: Path, out: Mapping[str, Path]) -> bool:
+    """Copies sealed files to where `out` says; False where they are not sealed, or damaged: then none is left."""
+    try:
+        sealed = json.loads((folder / SEAL).read_text())
+        damaged = [name for name in out if sealed.get(name) != sha256(folder / name)]
+    except FileNotFoundError as error:
+        if not (folder / SEAL).is_file():
+            return False
+        damaged = [str(error.filename)]
+    except ValueError:
+        damaged = [SEAL]
+    if damaged:
+        print(f"cache: {folder / damaged[0]}: damaged, so made again", file=sys.stderr)
+        shutil.rmtree(folder)
+        return False
+    for name, path in out.items():
+        with atomic(path) as temporary:
+            shutil.copyfile(folder / name, temporary)
+    return True
