@@ -1,6 +1,7 @@
 # make reproduce   from nothing to results/report.html: set-up, then the whole pipeline of params.yaml
 # make test        set-up, then the checks and the tests
 # make evidence    set-up, then tables and figures of every finished study from its records, and the pages that show them
+# make pull        set-up, then the results of this commit from the DVC remote; Snakemake knows that they are up to date
 # make setup       set-up alone: .venv with the versions of constraints.txt, and OpenGL for the cameras
 
 PYTHON ?= python3.11
@@ -23,7 +24,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help reproduce test check evidence setup gl constraints
+.PHONY: help reproduce test check evidence pull setup gl constraints
 .SHELLFLAGS := -eu -c
 
 help:
@@ -47,6 +48,9 @@ evidence: setup
 	@for study in $(STUDIES); do \
 	  snakemake --snakefile studies/Snakefile --cores $(CORES) --forceall --quiet host reason --config study_name=$$study </dev/null; done
 	@for page in $(PAGES); do awk '$(SPLICE)' $$page >.page && cat .page >$$page; rm .page; done
+
+pull: setup
+	@python -m t2s.pull </dev/null
 
 setup: .venv/.stamp gl
 

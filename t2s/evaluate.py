@@ -25,8 +25,6 @@ from t2s.sim import engine, rollout, worker
 
 KEPT = "kept"
 """Key of the one policy there is when the kept policy is rolled out."""
-CODE = ["evaluate.py", "data", "lifelong", "model", "sim"]
-"""What a rollout runs of t2s, with the scenes of the embedded suites."""
 RECORDS = "records.jsonl"
 
 
@@ -128,7 +126,7 @@ def _cache_key(job: Job) -> str:
     args = job.args
     which = [args.suite, args.method, args.seed, args.stage, args.task, job.task.index, args.kind]
     values = [which, job.epochs, params.read(args.params), job.identity("cpu")["versions"], job.task.name]
-    return cache.key(values, [*args.checkpoints, args.language], CODE)
+    return cache.key(values, [*args.checkpoints, args.language, *args.code])
 
 
 def policies(kind: str, checkpoints: list[Path]) -> dict[str, list[Path]]:
@@ -246,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
     parser.add_argument("--previous", type=Path, help="records of the stage before, if any")
     parser.add_argument("--cache", type=Path, help="folder of what was rolled out before")
+    parser.add_argument("--code", type=Path, nargs="*", default=[], help="files whose content the cache goes by, too")
     parser.add_argument("--workers", type=int, default=1, help="processes; they change no record")
     parser.add_argument("--engine", required=True, help="YAML file or JSON object; it changes no record")
     parser.add_argument("--out", type=Path, required=True)

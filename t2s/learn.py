@@ -32,8 +32,6 @@ from t2s.lifelong.learner import Learner, Windows
 from t2s.lifelong.progress import Progress, Rows, Run
 
 LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
-CODE = ["learn.py", "data", "lifelong", "model"]
-"""What learning runs of t2s."""
 
 
 class Dataset:
@@ -178,6 +176,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--previous", type=Path, nargs="*", default=[], help="kept policies of tasks 0..task-1")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="folder of what was learned before, or begun")
+    parser.add_argument("--code", type=Path, nargs="*", default=[], help="files whose content it goes by, too")
     args = parser.parse_args(argv)
 
     learner_class, settings = lifelong.pick(args.params, args.method)
@@ -189,8 +188,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f"expected demonstrations of one source, got {sources}: a study never mixes them")
     manifests = [args.demos[task] for task in learner_class.reads(args.task)]
     values = [args.suite, args.method, args.seed, args.task, image_size, *[part.model_dump() for part in settings]]
-    files = [*manifests, args.language, *args.previous]
-    folder = args.cache / cache.key([*values, torch.__version__, device.type], files, CODE)
+    files = [*manifests, args.language, *args.previous, *args.code]
+    folder = args.cache / cache.key([*values, torch.__version__, device.type], files)
     progress = Progress(folder, f"{args.suite}, {args.method}, seed {args.seed}, task {args.task}")
     names = [*(progress.policy(epoch).name for epoch in learn.eval_epochs), "losses.csv", "learn.json"]
     wanted = {name: args.out / name for name in names}

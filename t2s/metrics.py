@@ -2,7 +2,8 @@
 
 Reads, in a folder of results: episodes/{suite}/{method}/seed{s}/*.jsonl,
 runs/{suite}/{method}/seed{s}/task{k}/learn.json
-Writes there: metrics.json, success.csv (every cell with its Wilson interval), tasks.csv
+Writes there: metrics.json, headline.json (of these the few that one compares runs by), success.csv (every cell with
+its Wilson interval), tasks.csv
 
 c[k, j] is the success on task j after learning task k, c[k, k, e] the one after e epochs.
 Source: LIBERO, arXiv 2306.03310, section 4.3 and libero/lifelong/metric.py.
@@ -24,6 +25,7 @@ from jaxtyping import Float, Int
 from t2s.data import files, records
 from t2s.params import MEAN, Metrics, Study
 
+HEADLINE: Final = ("fwt", "fwt_final", "nbt", "auc", "new_token_share")
 SHARES: Final = ("new_token_share", "new_parameter_share", "delta_byte_share")
 LEARNED: Final = (
     "suite", "method", "seed", "task", "instruction", "source", "n_epochs", "n_steps",
@@ -42,9 +44,22 @@ def main() -> None:
     study, rules = Study.read(args.params), Metrics.read(args.params)
     episodes = records.read(episode_paths(args.results / "episodes", study))
     learned = read_learned(args.results / "runs", study)
-    files.write_json(args.results / "metrics.json", summarise(episodes, learned, study, rules))
+    found = summarise(episodes, learned, study, rules)
+    files.write_json(args.results / "metrics.json", found)
+    files.write_json(args.results / "headline.json", headline(found))
     files.write_text(args.results / "success.csv", to_csv(cells(episodes, rules.confidence)))
     files.write_text(args.results / "tasks.csv", to_csv(with_kept(learned, episodes)))
+
+
+def headline(found: dict[str, Any]) -> dict[str, Any]:
+    """The means of `HEADLINE`, by suite and method."""
+    return {
+        suite: {
+            method: {name: values[name]["mean"] for name in HEADLINE if name in values}
+            for method, values in methods.items()
+        }
+        for suite, methods in found.items()
+    }
 
 
 def held(curves: Float[np.ndarray, "*n e"]) -> Float[np.ndarray, "*n e"]:

@@ -184,7 +184,7 @@ def test_the_command_writes_the_same_bytes_twice(tmp_path: Path) -> None:
     def run() -> list[bytes]:
         command = [sys.executable, "-m", "t2s.metrics", "--params", json.dumps(sections)]
         subprocess.run([*command, "--results", str(tmp_path)], check=True)
-        names = ("metrics.json", "success.csv", "tasks.csv")
+        names = ("metrics.json", "headline.json", "success.csv", "tasks.csv")
         return [(tmp_path / name).read_bytes() for name in names]
 
     assert run() == run()

@@ -14,15 +14,10 @@ from t2s.data.files import atomic, digest, sha256, write_json
 SEAL: Final = "sealed.json"
 """Name of the file that makes a folder whole: the sha256 of every other."""
 
-PACKAGE: Final = Path(__file__).parents[1]
 
-
-def key(values: Any, files: Iterable[Path], code: Iterable[str]) -> str:
-    """A name for what is made from JSON `values`, the content of `files` and that of `code`, paths within t2s."""
-    own = [path for name in code for path in [PACKAGE / name, *(PACKAGE / name).rglob("*")]]
-    read = sorted(path for path in own if path.is_file() and path.suffix != ".pyc")
-    hashes = {str(path.relative_to(PACKAGE)): sha256(path) for path in read}
-    return digest([values, [sha256(path) for path in files], hashes])[:32]
+def key(values: Any, files: Iterable[Path]) -> str:
+    """A name for what is made from JSON `values` and the content of `files`, in this order."""
+    return digest([values, [sha256(path) for path in files]])[:32]
 
 
 def seal(folder: Path, names: Iterable[str]) -> None:

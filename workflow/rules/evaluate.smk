@@ -32,7 +32,8 @@ rule evaluate_curve:
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
         " --task {wildcards.task} --suite-task {params.suite_task} --params {params.sections:q}"
         " --checkpoints {input.previous:q} {input.policies:q} --language {input.language:q}"
-        " --cache {CACHE}/episodes {params.workers} --out {output:q} 2>&1 | tee {log:q}"
+        " {params.workers} --cache {CACHE}/episodes --code {input.code} {input.scenes}"
+        " --out {output:q} 2>&1 | tee {log:q}"
 
 
 # What acts on a task may be unchanged since the stage before: then its records still stand.
@@ -75,5 +76,6 @@ rule evaluate_kept:
         "{params.on_gpu} python -m t2s.evaluate --kind kept --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.stage}"
         " --task {wildcards.task} --suite-task {params.suite_task} --params {params.sections:q} --checkpoints {input.policies:q}"
-        " --language {input.language:q} {params.previous} --cache {CACHE}/episodes {params.workers}"
+        " --language {input.language:q} {params.previous} {params.workers}"
+        " --cache {CACHE}/episodes --code {input.code} {input.scenes}"
         " --out {output:q} 2>&1 | tee {log:q}"

@@ -35,7 +35,7 @@ rule learn:
         "{params.on_gpu} python -m t2s.learn --suite {wildcards.suite} --method {wildcards.method:q}"
         " --seed {wildcards.seed} --task {wildcards.task} --params {params.sections:q}"
         " --demos {input.manifests:q} --language {input.language:q}"
-        " --previous {input.previous:q} --out {params.out:q} --cache {CACHE}/learn"
+        " --previous {input.previous:q} --out {params.out:q} --cache {CACHE}/learn --code {input.code}"
         " 2>&1 | tee {log:q}"
 
 

@@ -6,6 +6,7 @@ rule metrics:
         learned=learned(),
     output:
         metrics=f"{RESULTS}/metrics.json",
+        headline=f"{RESULTS}/headline.json",
         success=f"{RESULTS}/success.csv",
         tasks=f"{RESULTS}/tasks.csv",
     log:
