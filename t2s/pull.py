@@ -49,7 +49,7 @@ def changes(found: Any) -> Iterator[str]:
     entries = found.items() if isinstance(found, dict) else [(None, entry) for entry in found]
     for name, entry in entries:
         if isinstance(entry, str) and name is not None:
-            if entry != "deleted":
+            if entry not in ("deleted", "not in cache"):
                 yield f"{name} ({entry})"
         else:
             yield from changes(entry)
