@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from t2s.data.files import atomic, digest, sha256, write_json
+from t2s.data.files import atomic, sha256, write_json
 
 SEAL: Final = "sealed.json"
 """Name of the file that makes a folder whole: the sha256 of every other."""
@@ -17,7 +18,8 @@ SEAL: Final = "sealed.json"
 
 def key(values: Any, files: Iterable[Path]) -> str:
     """A name for what is made from JSON `values` and the content of `files`, in this order."""
-    return digest([values, [sha256(path) for path in files]])[:32]
+    content = json.dumps([values, [sha256(path) for path in files]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def seal(folder: Path, names: Iterable[str]) -> None:

@@ -61,8 +61,3 @@ def sha256(path: Path | str) -> str:
     """Hex digest of the file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest(content: Any) -> str:
-    """Hex digest of JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
