@@ -103,7 +103,8 @@ def gigabytes(given: Params) -> float:
     deltas = {"t2s", "tail"}
     tasks = [1 + (k - 1) * (DELTA if given.methods.root[m].learner in deltas else 1) for m in given.study.methods]
     chains = sum(tasks) * len(given.study.suites) * len(given.study.seeds)
-    return (demos + chains * (len(given.learn.eval_epochs) + 1) * POLICY_BYTES) / 1e9
+    n_kept = 2 * len(given.learn.eval_epochs) + 1  # in results/runs and in results/cache; of one a copy is chosen
+    return (demos + chains * n_kept * POLICY_BYTES) / 1e9
 
 
 def kind(suite: str) -> str:

@@ -113,13 +113,12 @@ def main(arguments: list[str] | None = None) -> None:
     if args.cache is None or not evaluate.reuse_records:
         records.write(args.out, _standing(job) or _simulated(job, make_env, states))
         return
-    folder = args.cache / _cache_key(job)
-    if cache.give(folder, {RECORDS: args.out}):
+    folder, wanted = args.cache / _cache_key(job), {RECORDS: args.out}
+    if cache.give(folder, wanted):
         print(f"rolled out before, so copied from {folder} to {args.out}", file=sys.stderr)
         return
     records.write(folder / RECORDS, _standing(job) or _simulated(job, make_env, states))
-    cache.seal(folder, [RECORDS])
-    cache.give(folder, {RECORDS: args.out})
+    cache.keep(folder, wanted)
 
 
 def _cache_key(job: Job) -> str:

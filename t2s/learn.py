@@ -216,9 +216,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts |= {"versions": {"torch": torch.__version__, "device": device.type}}
     n_steps = rows[-1]["step"] if rows else 0
     write_json(folder / "learn.json", whose | facts | summary(learner, progress.policy(0), args.previous, n_steps))
-    cache.seal(folder, names)
+    cache.keep(folder, wanted)
     progress.path.unlink(missing_ok=True)
-    cache.give(folder, wanted)
     print(f"learned {args.out} in {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 

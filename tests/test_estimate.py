@@ -99,13 +99,13 @@ def test_downloaded_demonstrations_cost_disk_and_no_time() -> None:
     values = given(study=study, env={"image_size": 128}, demos={"source": "download", "n_demos": 10})
     assert estimate.demonstrating(values, "libero_object") == 0
     demonstrations = 3 * 10 * 256 * 2 * 128 * 128 * 3
-    assert estimate.gigabytes(values) * 1e9 == pytest.approx(demonstrations + 3 * 4 * 1e6)
+    assert estimate.gigabytes(values) * 1e9 == pytest.approx(demonstrations + 3 * 7 * 1e6)
 
 
 def test_policies_take_disk_and_deltas_take_less() -> None:
     demonstrations = 3 * 10 * 64 * 2 * 64 * 64 * 3 * 0.25
-    assert estimate.gigabytes(given("sequential")) * 1e9 == pytest.approx(demonstrations + 3 * 4 * 1e6)
-    assert estimate.gigabytes(given("t2s")) * 1e9 == pytest.approx(demonstrations + 2 * 4 * 1e6)
+    assert estimate.gigabytes(given("sequential")) * 1e9 == pytest.approx(demonstrations + 3 * 7 * 1e6)
+    assert estimate.gigabytes(given("t2s")) * 1e9 == pytest.approx(demonstrations + 2 * 7 * 1e6)
 
 
 def test_a_short_study_is_not_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,9 +22,10 @@ def key(values: Any, files: Iterable[Path]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def seal(folder: Path, names: Iterable[str]) -> None:
-    """Declares these files of `folder` whole; what else is there may go."""
-    write_json(folder / SEAL, {name: sha256(folder / name) for name in names})
+def keep(folder: Path, out: Mapping[str, Path]) -> None:
+    """Seals files of `folder`, which are whole now, and copies them to where `out` says."""
+    write_json(folder / SEAL, {name: sha256(folder / name) for name in out})
+    give(folder, out)
 
 
 def give(folder: Path, out: Mapping[str, Path]) -> bool:
