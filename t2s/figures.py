@@ -1,7 +1,7 @@
 """Figures of one suite, PDF and PNG, one look and one colour a method.
 
 Reads, in a folder of results: metrics.json, success.csv, tasks.csv, runs/…/losses.csv
-Writes there: figures/{suite}/{figure}.{pdf,png}
+Writes there: figures/{suite}/{figure}.png, to look at, and pdf/{suite}/{figure}.pdf, for a paper
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
     for name in args.figure or drawn(drawing):
         with plt.rc_context(style(drawing.look)):
             figure = FIGURES[name](drawing)
-            save(figure, args.results / "figures" / args.suite / name, drawing.look.dpi)
+            save(figure, args.results, f"{args.suite}/{name}", drawing.look.dpi)
 
 
 def read(results: Path, suite: str, source: str) -> Drawing:
@@ -139,11 +139,11 @@ def style(look: Figures) -> Any:
     )
 
 
-def save(figure: Figure, stem: Path, dpi: int) -> None:
-    """Write `figure` as PDF and PNG."""
-    for extension, metadata in METADATA.items():
-        with atomic(stem.with_suffix(f".{extension}")) as temporary:
-            figure.savefig(temporary, format=extension, dpi=dpi, metadata=metadata)
+def save(figure: Figure, results: Path, name: str, dpi: int) -> None:
+    """Write `figure` as figures/{name}.png and pdf/{name}.pdf."""
+    for extension, folder in {"png": "figures", "pdf": "pdf"}.items():
+        with atomic(results / folder / f"{name}.{extension}") as temporary:
+            figure.savefig(temporary, format=extension, dpi=dpi, metadata=METADATA[extension])
     plt.close(figure)
 
 

@@ -69,7 +69,7 @@ class Section(BaseModel):
 class Study(Section):
     suites: list[str] = Field(min_length=1)
     n_tasks: PositiveInt
-    order: list[NonNegativeInt] | None
+    order: list[NonNegativeInt] | None = None  # younger than some kept studies
     methods: list[str] = Field(min_length=1)
     seeds: list[NonNegativeInt] = Field(min_length=1)
 

@@ -21,7 +21,7 @@ from t2s.params import Metrics, Study
 
 RULES = Metrics(confidence=0.95, n_bootstrap=200, seed=0)
 RATES = st.floats(0, 1)
-ONE_TASK = Study(suites=["blocks_object"], n_tasks=1, order=None, methods=["t2s"], seeds=[0])
+ONE_TASK = Study(suites=["blocks_object"], n_tasks=1, methods=["t2s"], seeds=[0])
 
 
 def lower(rows: list[list[float]]) -> np.ndarray:

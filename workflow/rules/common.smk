@@ -354,11 +354,6 @@ def tables():
     )
 
 
-def figures(ext=("png", "pdf")):
+def figures(pattern="figures/{suite}/{figure}.png"):
     """Every figure of every suite."""
-    return expand(
-        f"{RESULTS}/figures/{{suite}}/{{figure}}.{{ext}}",
-        suite=STUDY.suites,
-        figure=drawn(),
-        ext=ext,
-    )
+    return expand(f"{RESULTS}/{pattern}", suite=STUDY.suites, figure=drawn())

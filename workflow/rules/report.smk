@@ -63,7 +63,7 @@ rule figures:
             )
             for figure in drawn()
         ],
-        [f"{RESULTS}/figures/{{suite}}/{figure}.pdf" for figure in drawn()],
+        [f"{RESULTS}/pdf/{{suite}}/{figure}.pdf" for figure in drawn()],
     log:
         f"{RESULTS}/logs/figures/{{suite}}.log",
     conda:
@@ -123,7 +123,7 @@ rule report:
         provenance="results/provenance.json",
         episodes=episodes(),
         tables=tables(),
-        figures=figures(["png"]),
+        figures=figures(),
         films=films(),
     output:
         report(
