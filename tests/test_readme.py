@@ -35,3 +35,12 @@ def test_every_finished_study_is_listed_with_the_versions_of_its_records(study):
     paths = ROOT.glob(f"studies/{study}/episodes/**/*.jsonl")
     (versions,) = {json.dumps(json.loads(line)["versions"]) for path in paths for line in path.read_text().splitlines()}
     assert [f"{k} {v}" for k, v in json.loads(versions).items() if k != "device" and f"{k} {v}" not in row] == []
+
+
+def test_t2s_rolled_out_anew_gives_the_records_that_were_copied():
+    def episodes(study):
+        folder = ROOT / f"studies/{study}/episodes/blocks_object"
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.jsonl")}
+
+    assert len(episodes("blocks-anew")) == 10 + 55
+    assert episodes("blocks-anew") == episodes("blocks-t2s")
