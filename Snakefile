@@ -59,6 +59,7 @@ localrules:
     figures,
     label,
     metrics,
+    provenance,
     report,
     tables,
 
