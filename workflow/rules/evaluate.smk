@@ -21,6 +21,7 @@ rule evaluate_curve:
     params:
         on_gpu=ON_GPU,
         suite_task=lambda w: ORDER[int(w.task)],
+        cache=f"{CACHE}/episodes",
         workers=lambda w, threads: workers(threads),
         sections=lambda w: sections(
             *look(w), "policy", "learn", "evaluate", method=w.method
@@ -32,7 +33,7 @@ rule evaluate_curve:
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
         " --task {wildcards.task} --suite-task {params.suite_task} --params {params.sections:q}"
         " --checkpoints {input.previous:q} {input.policies:q} --language {input.language:q}"
-        " {params.workers} --cache {CACHE}/episodes --code {input.code} {input.scenes}"
+        " {params.workers} --cache {params.cache} --code {input.code} {input.scenes}"
         " --out {output:q} 2>&1 | tee {log:q}"
 
 
@@ -63,6 +64,7 @@ rule evaluate_kept:
     params:
         on_gpu=ON_GPU,
         suite_task=lambda w: ORDER[int(w.task)],
+        cache=f"{CACHE}/episodes",
         workers=lambda w, threads: workers(threads),
         sections=lambda w: sections(
             *look(w), "policy", "learn", "evaluate", method=w.method
@@ -77,5 +79,5 @@ rule evaluate_kept:
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.stage}"
         " --task {wildcards.task} --suite-task {params.suite_task} --params {params.sections:q} --checkpoints {input.policies:q}"
         " --language {input.language:q} {params.previous} {params.workers}"
-        " --cache {CACHE}/episodes --code {input.code} {input.scenes}"
+        " --cache {params.cache} --code {input.code} {input.scenes}"
         " --out {output:q} 2>&1 | tee {log:q}"

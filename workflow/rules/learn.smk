@@ -29,13 +29,14 @@ rule learn:
         on_gpu=ON_GPU,
         sections=lambda w: sections("env", "policy", "learn", method=w.method),
         out=lambda w, output: Path(output.learn).parent,
+        cache=f"{CACHE}/learn",
     message:
         "Learn task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
         "{params.on_gpu} python -m t2s.learn --suite {wildcards.suite} --method {wildcards.method:q}"
         " --seed {wildcards.seed} --task {wildcards.task} --params {params.sections:q}"
         " --demos {input.manifests:q} --language {input.language:q}"
-        " --previous {input.previous:q} --out {params.out:q} --cache {CACHE}/learn --code {input.code}"
+        " --previous {input.previous:q} --out {params.out:q} --cache {params.cache} --code {input.code}"
         " 2>&1 | tee {log:q}"
 
 
