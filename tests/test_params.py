@@ -29,6 +29,9 @@ def test_json_and_yaml_give_the_same_section(sections):
         ("study", "suites", ["nope"], "unknown suite 'nope'; have ['blocks_goal'"),
         ("study", "methods", ["nope"], "unknown method 'nope'; have ['er', 'ewc'"),
         ("study", "n_tasks", 11, "expected study.n_tasks <= 10"),
+        ("study", "order", [0, 2], "study: expected order of at least n_tasks=3 different tasks, got [0, 2]"),
+        ("study", "order", [0, 2, 2], "study: expected order of at least n_tasks=3 different tasks, got [0, 2, 2]"),
+        ("study", "order", [0, 10, 2], "expected study.order of tasks 0 to 9 of blocks_object, got [0, 10, 2]"),
         ("study", "seeds", [], "study.seeds"),
         ("learn", "lrr", 0.1, "unknown key 'learn.lrr'; have ['batch_size'"),
         (
