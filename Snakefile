@@ -5,6 +5,7 @@
 #   snakemake --cores all --config 'learn={lr: 1.0e-3}'
 #   snakemake --cores 1 -n                         what would run, and why
 
+import os
 import signal
 
 from snakemake.utils import min_version
@@ -32,6 +33,11 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
+    for folder in Path().glob(f"{RESULTS}/**/"):
+        if not os.access(folder, os.W_OK):
+            sys.exit(
+                f"error: {folder}: expected a folder that can be written, got one that cannot"
+            )
     # A study that wants a GPU says so before it starts on a machine without one; nothing is stopped.
     due = {job.rule.name for job in workflow.dag.needrun_jobs()}
     if "learn" in due and not workflow.touch:

@@ -174,3 +174,27 @@ def test_a_lock_that_a_killed_snakemake_left_is_removed_and_no_other(folder: Pat
     assert left.is_file()
     assert "cannot be locked" not in run(folder, "snakemake", "--dry-run").stdout
     assert not left.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_a_job_starts(folder: Path) -> None:
+    kept = folder / "results/language"
+    before = {path: path.read_bytes() for path in kept.iterdir()}
+    if os.geteuid():
+        kept.chmod(0o555)
+    else:  # root may write whatever its mode
+        bound = subprocess.run(["mount", "--bind", kept, kept], capture_output=True, check=False)
+        if bound.returncode:
+            pytest.skip("root that may not mount")
+        subprocess.run(["mount", "-o", "remount,ro,bind", kept], check=True)
+    try:
+        done = run(folder, "snakemake", "--cores", "1", LEARNED)
+    finally:
+        if os.geteuid():
+            kept.chmod(0o755)
+        else:
+            subprocess.run(["umount", kept], check=True)
+    assert done.returncode == 1
+    line = "error: results/language: expected a folder that can be written, got one that cannot"
+    assert done.stdout.splitlines()[-1] == line
+    assert "Learn task" not in done.stdout
+    assert {path: path.read_bytes() for path in kept.iterdir()} == before

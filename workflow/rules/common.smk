@@ -90,7 +90,7 @@ def alive():
 
 
 ALIVE = alive() if workflow.is_main_process else None  # not in a job on a node
-if ALIVE and not workflow.touch and Path("results/runs").is_dir():
+if ALIVE and "--touch" not in sys.argv and Path("results/runs").is_dir():
     if not any(Path(".snakemake/metadata").glob("*")):
         print(
             "note: results/ has files that Snakemake did not make here: it takes them for those of this code and these"
