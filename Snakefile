@@ -76,6 +76,7 @@ rule all:
         "results/metrics.json",
         tables(),
         figures(),
+        figures("pdf/{suite}/{figure}.pdf"),
         "results/report.html",
     message:
         "Everything is there: open results/report.html"
@@ -83,7 +84,7 @@ rule all:
 
 rule all_demos:
     input:
-        [path for suite in STUDY.suites for path in manifests(suite, None)],
+        expand("results/demos/{suite}/task{task}.json", suite=STUDY.suites, task=ORDER),
 
 
 rule all_episodes:

@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     task = suites.task(args.suite, args.task if args.suite_task is None else args.suite_task)
     states = init_states.read(task)
     checkpoints = policies(args.kind, args.checkpoints)
-    task_emb = _embedding(args.language, task.instruction)
+    (task_emb,) = embeddings.find(args.language, [task.instruction])
     sample = evaluate.rules.sample_actions
     assets_dir, quality = assets.folder(args.suite, args.params), assets.quality(args.suite, args.params)
     job = Job(
@@ -110,15 +110,13 @@ def main(arguments: list[str] | None = None) -> None:
         assets.look(assets_dir, quality),
     )
     make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size, assets_dir, quality)
-    if args.cache is None or not evaluate.reuse_records:
-        records.write(args.out, _standing(job) or _simulated(job, make_env, states))
+    kept = args.cache / _cache_key(job) if args.cache and evaluate.reuse_records else None
+    if kept and cache.give(kept, {RECORDS: args.out}):
+        print(f"rolled out before, so copied from {kept} to {args.out}", file=sys.stderr)
         return
-    folder, wanted = args.cache / _cache_key(job), {RECORDS: args.out}
-    if cache.give(folder, wanted):
-        print(f"rolled out before, so copied from {folder} to {args.out}", file=sys.stderr)
-        return
-    records.write(folder / RECORDS, _standing(job) or _simulated(job, make_env, states))
-    cache.keep(folder, wanted)
+    records.write(kept / RECORDS if kept else args.out, _standing(job) or _simulated(job, make_env, states))
+    if kept:
+        cache.keep(kept, {RECORDS: args.out})
 
 
 def _cache_key(job: Job) -> str:
@@ -155,13 +153,6 @@ def _epoch(path: Path) -> int:
     if not match:
         raise ValueError(f"expected epoch{{number}}.safetensors, got {path}")
     return int(match[1])
-
-
-def _embedding(path: Path, instruction: str) -> Float32[np.ndarray, "d"]:
-    known = embeddings.read(path)
-    if instruction not in known:
-        raise ValueError(f"{path}: no embedding of '{instruction}'; have {sorted(known)}")
-    return known[instruction]
 
 
 def _due(

@@ -76,11 +76,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Film every task that the policies have learned."""
     args = _parser().parse_args(arguments)
     sample = params.Evaluate.read(args.params).rules.sample_actions
-    task_embs = embeddings.read(args.language)
     films = {}
     order = range(len(args.checkpoints)) if args.suite_tasks is None else args.suite_tasks
-    for k, task in enumerate(suites.task(args.suite, index) for index in order):
-        task_emb = task_embs[task.instruction]
+    tasks = [suites.task(args.suite, index) for index in order]
+    task_embs = embeddings.find(args.language, [task.instruction for task in tasks])
+    for k, (task, task_emb) in enumerate(zip(tasks, task_embs, strict=True)):
         policy = load_policy(args.params, args.method, args.checkpoints, task_emb, sample)
         gif, films[f"task{k}"] = film(task, policy, args.params, args.seed)
         with atomic(args.out / f"task{k}.gif") as temporary:

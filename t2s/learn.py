@@ -199,11 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     demos = [demonstrations.read(path, image_size) for path in manifests]
     instructions = [d.instruction for d in demos]
-    known = embeddings.read(args.language)
-    for instruction in instructions:
-        if instruction not in known:
-            raise ValueError(f"{args.language}: no embedding of '{instruction}'; have {sorted(known)}")
-    task_embs = [known[instruction] for instruction in instructions]
+    task_embs = embeddings.find(args.language, instructions)
 
     started = time.monotonic()
     learner = learner_class(settings, args.seed, device)

@@ -16,7 +16,7 @@ import pytest
 from tqdm import tqdm
 
 from t2s import evaluate, params
-from t2s.data import suites
+from t2s.data import embeddings, suites
 from t2s.sim import engine, rollout
 from t2s.sim.engine import RolloutError
 from t2s.sim.rollout import Episode, Outcome
@@ -168,7 +168,7 @@ def resident_mb(process: multiprocessing.process.BaseProcess) -> float:
 @pytest.mark.sim
 def test_the_memory_of_a_worker_is_flat_over_500_episodes(tmp_path: Path) -> None:
     t2s, task = chain.make(tmp_path, "t2s"), suites.task(chain.SUITE, 0)
-    task_emb = evaluate._embedding(t2s.language, task.instruction)
+    (task_emb,) = embeddings.find(t2s.language, [task.instruction])
     setting = Setting(
         evaluate.MakeEnv(task.bddl_path, 64, None),
         evaluate.MakePolicy(json.dumps(chain.sections("t2s")), "t2s", {"kept": t2s.kept(1)}, task_emb, True),

@@ -57,7 +57,7 @@ def observed(method, folder, monkeypatch):
 
     monkeypatch.setattr(learner, "observe", observe)
     tiny = params.Learn(**(SMALL["learn"] | {"n_epochs": 2, "eval_every": 2}))
-    learn.learn_task(learner, data, tiny, 0, Progress(folder / "progress"))
+    learn.learn_task(learner, data, tiny, 0, Progress(folder / "progress", method))
     return seen
 
 
@@ -220,7 +220,7 @@ def test_without_growth_a_later_task_acts_as_the_one_it_reuses(tmp_path):
     assert learner.trainable == []
     data = dataset(demos())
     tiny = params.Learn(**(SMALL["learn"] | {"n_epochs": 2, "eval_every": 1}))
-    assert learn.learn_task(learner, data, tiny, 0, Progress(tmp_path)) == []
+    assert learn.learn_task(learner, data, tiny, 0, Progress(tmp_path, "no_growth")) == []
     paths.append(tmp_path / "epoch2.safetensors")
     assert set(checkpoint.read(paths[1]).tensors) == {checkpoint.TASK_EMB}
     assert learner.counts()["n_tokens_new"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +34,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected instruction embeddings, got {error}") from None
     return dict(zip(header["instructions"], stacked, strict=True))
+
+
+def find(path: Path, instructions: Collection[str]) -> list[np.ndarray]:
+    """The embeddings (d,) of these instructions.
+
+    Raises: ValueError when the file is not one of ours, or has none of one of them.
+    """
+    known = read(path)
+    for instruction in instructions:
+        if instruction not in known:
+            raise ValueError(f"{path}: no embedding of '{instruction}'; have {sorted(known)}")
+    return [known[instruction] for instruction in instructions]

@@ -36,7 +36,7 @@ class Progress:
     """
 
     folder: Path
-    title: str = ""
+    title: str
 
     @property
     def path(self) -> Path:

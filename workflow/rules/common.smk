@@ -238,11 +238,6 @@ def upto(pattern, n):
     return [pattern.replace("{task}", str(task)) for task in range(int(n))]
 
 
-def manifests(suite, n):
-    """Those of the demonstrations of the first `n` tasks, in the order of learning."""
-    return [f"results/demos/{suite}/task{number}.json" for number in ORDER[:n]]
-
-
 def images_mb(wildcards):
     """Memory [MB] of the images that learning a task reads; twice, while they are joined."""
     learner = config["methods"][wildcards.method]["learner"]

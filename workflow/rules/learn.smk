@@ -3,7 +3,11 @@
 rule learn:
     input:
         code=lambda w: code("learn", w.method),
-        manifests=lambda w: manifests(w.suite, int(w.task) + 1),
+        manifests=lambda w: expand(
+            "results/demos/{suite}/task{task}.json",
+            suite=w.suite,
+            task=ORDER[: int(w.task) + 1],
+        ),
         language="results/language/{suite}.safetensors",
         previous=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", w.task),
     output:

@@ -3,7 +3,9 @@ rule provenance:
     input:
         code=code("provenance"),
         produced_by=producing_code(),
-        manifests=[path for suite in STUDY.suites for path in manifests(suite, None)],
+        manifests=expand(
+            "results/demos/{suite}/task{task}.json", suite=STUDY.suites, task=ORDER
+        ),
         language=expand("results/language/{suite}.safetensors", suite=STUDY.suites),
         episodes=episodes(),
         metrics="results/metrics.json",
