@@ -42,6 +42,8 @@ PUBLISHED_SIZE = 128
 """[px]"""
 
 Quality = Literal["libero", "fast"]
+ConvNorm = Literal["image", "pixel"]
+AddedNorm = Literal["base", "own"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -186,6 +188,8 @@ class Learn(Section):
 class T2S(Section):
     learner: Literal["t2s"]
     n_tokens: PositiveInt
+    conv_norm: ConvNorm
+    added_norm: AddedNorm
     reuse: Literal["language", "all", "none", "random"]
     reuse_top: PositiveInt
     reuse_threshold: Annotated[float, Field(ge=-1.0, le=1.0)]

@@ -108,7 +108,7 @@ def test_growth_changes_no_output_before_it_learns(tmp_path):
     first = chain("t2s", 1, tmp_path)
     untrained = learn("t2s", 1, first, tmp_path, n_steps=0)
     network, bank = lifelong.t2s.rebuild(
-        lifelong.pick(source(), "t2s")[1].policy,
+        lifelong.pick(source(), "t2s")[1],
         [checkpoint.read(p) for p in [*first, untrained]],
         8,
     )

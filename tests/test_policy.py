@@ -32,7 +32,7 @@ def test_spatial_softmax_finds_the_brightest_pixel():
 
 
 def test_both_networks_give_chunks_of_actions_in_range():
-    for maps in (Plain(), Tokenised()):
+    for maps in (Plain(), Tokenised("image", "base")):
         network = PolicyNetwork(POLICY, 8, maps)
         if isinstance(maps, Tokenised):
             bank = Bank(network)
@@ -44,7 +44,7 @@ def test_both_networks_give_chunks_of_actions_in_range():
 
 
 def test_every_parameter_of_the_tokenised_network_is_a_token():
-    network = PolicyNetwork(POLICY, 8, Tokenised())
+    network = PolicyNetwork(POLICY, 8, Tokenised("image", "base"))
     assert not list(network.parameters())
     assert not list(network.buffers())
     bank = Bank(network)

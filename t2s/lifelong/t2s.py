@@ -31,7 +31,7 @@ class T2S(Learner):
         self.task, self.known = task, earlier
         self.task_emb = torch.from_numpy(task_emb)
         self.similarity = similarities(task_emb, known_embeddings(earlier)) if earlier else np.zeros(0)
-        self.network, self.bank = rebuild(self.settings.policy, earlier, len(task_emb))
+        self.network, self.bank = rebuild(self.settings, earlier, len(task_emb))
         generator = torch.Generator().manual_seed(1000 * self.seed + task)
         if task == 0:
             self.active, self.reused = [0], []
@@ -76,19 +76,21 @@ class T2S(Learner):
     ) -> Actor:
         task = nearest(task_emb, known_embeddings(checkpoints))
         active = checkpoints[task].header["active"]
-        network, bank = rebuild(settings.policy, [checkpoints[j] for j in active], len(task_emb))
+        network, bank = rebuild(settings, [checkpoints[j] for j in active], len(task_emb))
         bank.activate(active)
         tensors = dict(network.state_dict())
         facts = {"task_emb": task_emb.tolist(), "sample": sample, "active": active}
         return Actor(network.to(device), task_emb, settings.policy, sample, fingerprint(tensors, facts))
 
 
-def rebuild(policy: params.Policy, checkpoints: Sequence[Checkpoint], task_emb_dim: int) -> tuple[PolicyNetwork, Bank]:
+def rebuild(settings: Settings, checkpoints: Sequence[Checkpoint], task_emb_dim: int) -> tuple[PolicyNetwork, Bank]:
     """A network that holds the groups of these checkpoints, none of them active yet.
 
     Raises: ValueError when a delta does not fit the network.
     """
-    network = PolicyNetwork(policy, task_emb_dim, Tokenised())
+    values = settings.method
+    assert isinstance(values, params.T2S)
+    network = PolicyNetwork(settings.policy, task_emb_dim, Tokenised(values.conv_norm, values.added_norm))
     bank = Bank(network)
     for checkpoint in checkpoints:
         if checkpoint.header["task"] in checkpoint.header["active"]:  # else it added no tokens

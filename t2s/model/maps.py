@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import nn
 
+from t2s import params
 from t2s.model.pattention import Pattention, PattentionConv
 
 FFN_FACTOR = 4
@@ -37,11 +38,15 @@ class Plain:
 class Tokenised:
     """Every linear map a Pattention, still without tokens: the bank adds them."""
 
+    def __init__(self, conv_norm: params.ConvNorm, added_norm: params.AddedNorm) -> None:
+        self.conv_norm, self.added_norm = conv_norm, added_norm
+
     def linear(self, d_in: int, d_out: int) -> nn.Module:
-        return Pattention(d_in, d_out)
+        return Pattention(d_in, d_out, self.added_norm)
 
     def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module:
-        return PattentionConv(c_in, c_out, kernel, stride, padding=(kernel - 1) // 2)
+        padding = (kernel - 1) // 2
+        return PattentionConv(c_in, c_out, kernel, stride, padding, self.conv_norm, self.added_norm)
 
     def ffn(self, d: int) -> nn.Module:
-        return Pattention(d, d, factor=FFN_FACTOR)
+        return Pattention(d, d, self.added_norm, factor=FFN_FACTOR)
