@@ -4,7 +4,7 @@
     {agentview, eye_in_hand, proprioception, language} -> n_layers of pre-norm attention and FFN
     language token -> action head
 
-Layer norms have no parameters (TokenFormer), so that nothing outside the maps can drift. Theta keeps little but the direction
+Layer norms have no parameters (TokenFormer), so that nothing outside the maps can drift. Theta keeps only the direction
 of its input: images, keypoints and proprioception get a constant beside them, so that magnitudes are seen too.
 """
 
