@@ -23,21 +23,21 @@ from t2s.sim.gl import has_nvidia
 LONG = 8.0
 """[h] above which a study has work for a GPU."""
 
-LEARNED = 0.061
+LEARNED = 0.032
 """[core s] of one learning step with 32 windows of 64 px, by a policy of the shipped shape.
 
-`python -m t2s.estimate --params studies/quick/params.yaml --measure studies/quick --cores 2` gives this and, for
+`python -m t2s.estimate --params studies/quick/params.yaml --measure studies/quick --cores 1` gives this and, for
 blocks, the next two; `--measure results` after a run of one's own also those of demonstrations. Measure where nothing
 else runs. Those of `libero` are rough, from single jobs beside other work, as studies/libero-offline-two was.
 """
 
-SIMULATED = {"blocks": 0.0096, "libero": 0.08}
+SIMULATED = {"blocks": 0.0049, "libero": 0.08}
 """[core s] of one step of a rollout, its share of cameras and predictions included, by kind of suite.
 
 Of `policy.replan_every` and `render.quality` as shipped.
 """
 
-STARTED = {"blocks": 6.1, "libero": 10.6}
+STARTED = {"blocks": 3.8, "libero": 10.6}
 """[core s] of one job of rollouts before its first step: Python, libraries, the scene."""
 
 DEMO_STEPS = {"blocks": 65, "libero": 110, "download": 150}
@@ -130,8 +130,12 @@ def size(given: Params) -> float:
 def describe(given: Params, n_cores: int | None) -> str:
     """Hours and disk in words."""
     hours = core_hours(given)
-    at_best = f", at best {hours / n_cores:.0f} h on {n_cores} cores" if n_cores else ""
-    return f"about {hours:.0f} core hours on CPUs{at_best}, and {gigabytes(given):.1f} GB of disk"
+    at_best = f", at best {_rounded(hours / n_cores)} h on {n_cores} cores" if n_cores else ""
+    return f"about {_rounded(hours)} core hours on CPUs{at_best}, and {gigabytes(given):.1f} GB of disk"
+
+
+def _rounded(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 1 else f"{hours:.1g}"
 
 
 def notice(given: Params, n_cores: int | None, gpu: bool) -> str | None:
