@@ -195,6 +195,7 @@ class T2S(Section):
     reuse_threshold: Annotated[float, Field(ge=-1.0, le=1.0)]
     new_tokens_max: NonNegativeInt
     new_tokens_min: NonNegativeInt
+    new_head_factor: PositiveInt
     base_lr: PositiveFloat
     new_lr: PositiveFloat
 

@@ -86,6 +86,13 @@ def test_zero_values_learn_from_the_first_step():
     assert pattention.value_param_tokens["1"].grad.abs().sum() > 0
 
 
+def test_added_groups_have_new_factor_times_as_many_tokens():
+    pattention = Pattention(5, 4, "base", factor=2, new_factor=3)
+    for group, n in (("0", 14), ("1", 42)):
+        pattention.add_group(group, 7, torch.Generator(), zero=False)
+        assert len(pattention.key_param_tokens[group]) == len(pattention.value_param_tokens[group]) == n
+
+
 def test_a_group_cannot_be_added_twice():
     with pytest.raises(ValueError, match=r"expected a new group, got '0'; have \['0'\]"):
         make().add_group("0", 3, torch.Generator(), zero=True)

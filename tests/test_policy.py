@@ -1,8 +1,8 @@
 import torch
 
-from t2s import params
+from t2s import lifelong, params
 from t2s.model.bank import Bank
-from t2s.model.head import HEADS, MIN_STD, GMMHead, L1Head
+from t2s.model.head import HEADS, MAX_STD, MIN_STD, GMMHead, L1Head
 from t2s.model.maps import Plain, Tokenised
 from t2s.model.policy import PolicyNetwork, SpatialSoftmax
 
@@ -16,6 +16,7 @@ POLICY = params.Policy(
     head="gmm",
     n_modes=2,
 )
+TOKENISED = Tokenised(lifelong.pick("params.yaml", "t2s")[1].method)
 
 
 def batch(b=2, size=32):
@@ -32,7 +33,7 @@ def test_spatial_softmax_finds_the_brightest_pixel():
 
 
 def test_both_networks_give_chunks_of_actions_in_range():
-    for maps in (Plain(), Tokenised("image", "base")):
+    for maps in (Plain(), TOKENISED):
         network = PolicyNetwork(POLICY, 8, maps)
         if isinstance(maps, Tokenised):
             bank = Bank(network)
@@ -44,7 +45,7 @@ def test_both_networks_give_chunks_of_actions_in_range():
 
 
 def test_every_parameter_of_the_tokenised_network_is_a_token():
-    network = PolicyNetwork(POLICY, 8, Tokenised("image", "base"))
+    network = PolicyNetwork(POLICY, 8, TOKENISED)
     assert not list(network.parameters())
     assert not list(network.buffers())
     bank = Bank(network)
@@ -91,12 +92,20 @@ def test_gmm_loss_is_the_likelihood_of_a_mixture_over_chunks():
     assert isinstance(head, GMMHead)
     x, target = torch.randn(4, 16), torch.rand(4, 3, 7) * 2 - 1
     means = head.means(x).flatten(2)
-    std = torch.nn.functional.softplus(head.scale(x)).unflatten(-1, head.shape).flatten(2) + MIN_STD
+    std = head.stds(x).flatten(2)
     modes = torch.distributions.Independent(torch.distributions.Normal(means, std), 1)
     mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=head.logits(x)), modes)
     log_2pi = torch.log(torch.tensor(2 * torch.pi))
     expected = -(mixture.log_prob(target.flatten(1)) / 21).mean() - 0.5 * log_2pi  # constant left out
     assert torch.allclose(head.loss(x, target, torch.ones(4, 3, dtype=torch.bool)), expected, atol=1e-4)
+
+
+def test_a_mode_of_the_gmm_can_not_get_wide_instead_of_right():
+    head, x = heads()["gmm"], torch.randn(64, 16)
+    assert isinstance(head, GMMHead)
+    stds = head.stds(1000 * x).detach()
+    assert MIN_STD <= float(stds.min()) < 1.01 * MIN_STD
+    assert 0.99 * MAX_STD < float(stds.max()) <= MAX_STD
 
 
 def test_gmm_sampling_follows_its_generator():

@@ -12,6 +12,7 @@ VALUES = params.T2S(
     reuse_threshold=0.5,
     new_tokens_max=6,
     new_tokens_min=2,
+    new_head_factor=3,
     conv_norm="image",
     added_norm="base",
     base_lr=1e-3,

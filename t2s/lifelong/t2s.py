@@ -90,7 +90,7 @@ def rebuild(settings: Settings, checkpoints: Sequence[Checkpoint], task_emb_dim:
     """
     values = settings.method
     assert isinstance(values, params.T2S)
-    network = PolicyNetwork(settings.policy, task_emb_dim, Tokenised(values.conv_norm, values.added_norm))
+    network = PolicyNetwork(settings.policy, task_emb_dim, Tokenised(values))
     bank = Bank(network)
     for checkpoint in checkpoints:
         if checkpoint.header["task"] in checkpoint.header["active"]:  # else it added no tokens

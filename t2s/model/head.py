@@ -1,6 +1,7 @@
 """Action heads over a chunk of H actions: a Gaussian mixture (LIBERO's), or a point with L1 loss.
 
-    GMM:  p(a) = sum_m softmax(w)_m N(a; tanh(mu_m), softplus(s_m) + MIN_STD),   a: (H, 7) as one vector
+    GMM:  p(a) = sum_m softmax(w)_m N(a; tanh(mu_m), sigma_m),   sigma_m = MIN_STD + (MAX_STD - MIN_STD) sigmoid(s_m),
+          a: (H, 7) as one vector
     L1:   |a - tanh(mu)|
 
 The modes are over whole chunks: the actions of a chunk come from one mode.
@@ -9,7 +10,6 @@ The modes are over whole chunks: the actions of a chunk come from one mode.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -17,8 +17,12 @@ from t2s import params
 from t2s.model.maps import Maps
 
 ACTION_DIM = 7
-MIN_STD = 0.05
-"""Least standard deviation of a mode, in units of action (LIBERO: 1e-4; a few samples then rule the likelihood)."""
+MIN_STD, MAX_STD = 0.05, 0.5
+"""Least and largest standard deviation of a mode, in units of action (LIBERO: from 1e-4, without bound).
+
+Below, a few samples rule the likelihood. Above, a mode whose mean is wrong gets wide instead of right: the gradient of
+the mean falls with the variance (Seitzer et al., arXiv 2203.09168).
+"""
 
 
 class L1Head(nn.Module):
@@ -27,7 +31,7 @@ class L1Head(nn.Module):
     def __init__(self, policy: params.Policy, maps: Maps) -> None:
         super().__init__()
         self.chunk_len = policy.chunk_len
-        self.out = maps.linear(policy.embed_dim, policy.chunk_len * ACTION_DIM)
+        self.out = maps.head(policy.embed_dim, policy.chunk_len * ACTION_DIM)
 
     def actions(self, x: Float[Tensor, "b d"], generator: torch.Generator | None) -> Float[Tensor, "b h 7"]:
         """The chunk; there is nothing to sample."""
@@ -48,12 +52,15 @@ class GMMHead(nn.Module):
         super().__init__()
         self.shape = (policy.n_modes, policy.chunk_len, ACTION_DIM)
         n = policy.n_modes * policy.chunk_len * ACTION_DIM
-        self.mean = maps.linear(policy.embed_dim, n)
-        self.scale = maps.linear(policy.embed_dim, n)
-        self.logits = maps.linear(policy.embed_dim, policy.n_modes)
+        self.mean = maps.head(policy.embed_dim, n)
+        self.scale = maps.head(policy.embed_dim, n)
+        self.logits = maps.head(policy.embed_dim, policy.n_modes)
 
     def means(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b m h 7"]:
         return torch.tanh(self.mean(x)).unflatten(-1, self.shape)
+
+    def stds(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b m h 7"]:
+        return MIN_STD + (MAX_STD - MIN_STD) * torch.sigmoid(self.scale(x)).unflatten(-1, self.shape)
 
     def actions(self, x: Float[Tensor, "b d"], generator: torch.Generator | None) -> Float[Tensor, "b h 7"]:
         """The mean of a mode: the most likely one, or one drawn with `generator` (as LIBERO, almost without noise)."""
@@ -68,7 +75,7 @@ class GMMHead(nn.Module):
         self, x: Float[Tensor, "b d"], target: Float[Tensor, "b h 7"], valid: Bool[Tensor, "b h"]
     ) -> Float[Tensor, ""]:
         """Negative log likelihood of the chunk, per action dimension [nat]."""
-        std = F.softplus(self.scale(x)).unflatten(-1, self.shape) + MIN_STD
+        std = self.stds(x)
         z = (target[:, None] - self.means(x)) / std
         log_prob = -(0.5 * z.square() + std.log()).sum(-1)  # (b, m, h)
         log_prob = (log_prob * valid[:, None]).sum(-1)

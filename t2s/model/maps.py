@@ -19,6 +19,7 @@ class Maps(Protocol):
     def linear(self, d_in: int, d_out: int) -> nn.Module: ...
     def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module: ...
     def ffn(self, d: int) -> nn.Module: ...
+    def head(self, d_in: int, d_out: int) -> nn.Module: ...
 
 
 class Plain:
@@ -34,19 +35,25 @@ class Plain:
     def ffn(self, d: int) -> nn.Module:
         return nn.Sequential(nn.Linear(d, FFN_FACTOR * d), nn.GELU(), nn.Linear(FFN_FACTOR * d, d))
 
+    def head(self, d_in: int, d_out: int) -> nn.Module:
+        return nn.Linear(d_in, d_out)
+
 
 class Tokenised:
     """Every linear map a Pattention, still without tokens: the bank adds them."""
 
-    def __init__(self, conv_norm: params.ConvNorm, added_norm: params.AddedNorm) -> None:
-        self.conv_norm, self.added_norm = conv_norm, added_norm
+    def __init__(self, values: params.T2S) -> None:
+        self.values = values
 
     def linear(self, d_in: int, d_out: int) -> nn.Module:
-        return Pattention(d_in, d_out, self.added_norm)
+        return Pattention(d_in, d_out, self.values.added_norm)
 
     def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module:
         padding = (kernel - 1) // 2
-        return PattentionConv(c_in, c_out, kernel, stride, padding, self.conv_norm, self.added_norm)
+        return PattentionConv(c_in, c_out, kernel, stride, padding, self.values.conv_norm, self.values.added_norm)
 
     def ffn(self, d: int) -> nn.Module:
-        return Pattention(d, d, self.added_norm, factor=FFN_FACTOR)
+        return Pattention(d, d, self.values.added_norm, factor=FFN_FACTOR)
+
+    def head(self, d_in: int, d_out: int) -> nn.Module:
+        return Pattention(d_in, d_out, self.values.added_norm, new_factor=self.values.new_head_factor)
