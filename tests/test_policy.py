@@ -1,6 +1,6 @@
 import torch
 
-from t2s import lifelong, params
+from t2s import params
 from t2s.model.bank import Bank
 from t2s.model.head import HEADS, MAX_STD, MIN_STD, GMMHead, L1Head
 from t2s.model.maps import Plain, Tokenised
@@ -16,7 +16,9 @@ POLICY = params.Policy(
     head="gmm",
     n_modes=2,
 )
-TOKENISED = Tokenised(lifelong.pick("params.yaml", "t2s")[1].method)
+T2S = params.method("params.yaml", "t2s")
+assert isinstance(T2S, params.T2S)
+TOKENISED = Tokenised(T2S)
 
 
 def batch(b=2, size=32):
