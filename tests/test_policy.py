@@ -94,7 +94,7 @@ def test_gmm_loss_is_the_likelihood_of_a_mixture_over_chunks():
     assert isinstance(head, GMMHead)
     x, target = torch.randn(4, 16), torch.rand(4, 3, 7) * 2 - 1
     means = head.means(x).flatten(2)
-    std = head.stds(x).flatten(2)
+    std = (MIN_STD + (MAX_STD - MIN_STD) * head.scale(x).sigmoid()).unflatten(-1, head.shape).flatten(2)
     modes = torch.distributions.Independent(torch.distributions.Normal(means, std), 1)
     mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=head.logits(x)), modes)
     log_2pi = torch.log(torch.tensor(2 * torch.pi))
