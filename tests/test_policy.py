@@ -1,4 +1,5 @@
 import torch
+import torch.nn.functional as F
 
 from t2s import params
 from t2s.model.bank import Bank
@@ -53,6 +54,15 @@ def test_every_parameter_of_the_tokenised_network_is_a_token():
     bank = Bank(network)
     bank.grow(0, 6, torch.Generator(), zero=False)
     assert set(bank.group(0)) == {name for name, _ in network.named_parameters()}
+
+
+def test_a_tokenised_convolution_keeps_the_gelu_of_an_ordinary_one():
+    conv, x = TOKENISED.conv(3, 4, 3, 2), torch.randn(2, 3, 8, 8)
+    bank = Bank(conv)
+    bank.grow(0, 6, torch.Generator().manual_seed(0), zero=False)
+    bank.activate([0])
+    (pattention,) = bank.maps.values()
+    assert torch.equal(conv(x), F.gelu(pattention(x)))
 
 
 def test_the_instruction_and_every_input_matter():

@@ -40,7 +40,7 @@ class Plain:
 
 
 class Tokenised:
-    """Every linear map a Pattention, still without tokens: the bank adds them."""
+    """Every linear map a Pattention, still without tokens: the bank adds them. A convolution keeps its GELU."""
 
     def __init__(self, values: params.T2S) -> None:
         self.values = values
@@ -50,7 +50,8 @@ class Tokenised:
 
     def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module:
         padding = (kernel - 1) // 2
-        return PattentionConv(c_in, c_out, kernel, stride, padding, self.values.conv_norm, self.values.added_norm)
+        conv = PattentionConv(c_in, c_out, kernel, stride, padding, self.values.conv_norm, self.values.added_norm)
+        return nn.Sequential(conv, nn.GELU())
 
     def ffn(self, d: int) -> nn.Module:
         return Pattention(d, d, self.values.added_norm, factor=FFN_FACTOR)
