@@ -39,8 +39,8 @@ def test_every_finished_study_is_listed_with_the_versions_of_its_records(study):
 
 def test_t2s_rolled_out_anew_gives_the_records_that_were_copied():
     def episodes(study):
-        folder = ROOT / f"studies/{study}/episodes/blocks_object"
+        folder = ROOT / f"studies/{study}/episodes/blocks_object/t2s"
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.jsonl")}
 
     assert len(episodes("blocks-anew")) == 10 + 55
-    assert episodes("blocks-anew") == episodes("blocks-t2s")
+    assert episodes("blocks-anew") == episodes("blocks")
