@@ -23,6 +23,13 @@ def libero_assets() -> Path:
         pytest.skip(str(error))
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    import torch
+
+    torch.manual_seed(0)  # the same numbers whichever tests ran before
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     import torch
 
