@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from t2s import params
 from t2s.data import assets
@@ -25,14 +26,10 @@ def libero_assets() -> Path:
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
-    import torch
-
     torch.manual_seed(0)  # the same numbers whichever tests ran before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    import torch
-
     torch.set_num_threads(1)
     if not torch.cuda.is_available():
         for item in items:
