@@ -1,7 +1,7 @@
-"""Tables in Markdown, LaTeX and CSV: headline, success, tasks, cost, and what others published.
+"""Tables in Markdown, LaTeX and CSV: headline, mean over suites, success, tasks, cost, and what others published.
 
 Reads, in a folder of results: metrics.json, success.csv, tasks.csv, benchmarks/; reference_results.csv of t2s.
-Writes there: tables/{headline,success,tasks,cost,published}.{md,tex,csv}
+Writes there: tables/{headline,mean,success,tasks,cost,published}.{md,tex,csv}
 """
 
 from __future__ import annotations
@@ -85,19 +85,18 @@ def main() -> None:
     bootstrap = f"{intervals}, bootstrapped over seeds and tasks."
     wilson = f"{intervals} (Wilson) over the episodes of all seeds; in %."
     folder = args.results / "tables"
-    write(
-        folder / "headline",
-        "Lifelong learning",
-        headline(summary, study, text=True),
-        [
-            DEFINITIONS.format(states=STATES[fresh]),
-            bootstrap,
-            shown_by,
-            *(note for method, note in METHODS.items() if method in study.methods),
-            RECONSTRUCTION,
-        ],
-        raw=headline(summary, study, text=False),
-    )
+    notes = [
+        DEFINITIONS.format(states=STATES[fresh]),
+        bootstrap,
+        shown_by,
+        *(note for method, note in METHODS.items() if method in study.methods),
+        RECONSTRUCTION,
+    ]
+    shown, raw = (headline(summary, study, text=text) for text in (True, False))
+    write(folder / "headline", "Lifelong learning", shown, notes, raw)
+    if MEAN in summary:
+        shown, raw = (table[table.Suite == MEAN] for table in (shown, raw))
+        write(folder / "mean", "Lifelong learning, mean over the suites", shown, notes, raw)
     write(
         folder / "success",
         "Success on each task after learning each task",

@@ -98,6 +98,12 @@ def test_several_suites_have_a_mean_of_all_their_tasks(tmp_path: Path) -> None:
         both = [table[suite, method] for suite in sections["study"]["suites"]]
         assert table["mean", method] == pytest.approx(sum(both) / 2, abs=1e-5)
 
+    def rows(name: str) -> list[list[str]]:
+        return [line.split() for line in read(tmp_path, name).splitlines() if line.startswith("| ")]
+
+    assert rows("mean.md") == [row for row in rows("headline.md") if row[1] in ("Suite", "mean")]
+    assert len(rows("mean.md")) == 1 + len(sections["study"]["methods"])
+
 
 def test_the_cost_of_a_task_is_that_of_all_its_jobs(results: Path) -> None:
     table = pd.read_csv(results / "tables" / "cost.csv")
