@@ -51,7 +51,8 @@ PUBLISHED: Final = (
 COST: Final = (
     "Seconds and memory of the workflow's jobs, on the machine that ran them: mean seconds of a task, largest memory."
     " Rollouts: of the learning curve and of all kept policies. Trained, stored: mean over the tasks after the first;"
-    " what er keeps of its demonstrations is not in it."
+    " what er keeps of its demonstrations is not in it. Tokens at the end: in brackets, as a share of linear growth,"
+    " which adds the first task's number again with every task."
 )
 METHODS: Final = {
     "er": "er: keeps and replays demonstrations of all earlier tasks.",
@@ -191,7 +192,16 @@ def cost(benchmarks: Path, tasks: pd.DataFrame) -> pd.DataFrame:
         }
         spent = {f"{name}_s": job.s.sum() for name, job in jobs.items()}
         rows.append(spent | {f"{name}_max_rss_mb": job.max_rss.max() for name, job in jobs.items()})
-    names = ["suite", "method", "seed", "task", "n_parameters_new", "n_parameters_total", "delta_bytes"]
+    names = [
+        "suite",
+        "method",
+        "seed",
+        "task",
+        "n_tokens_bank",
+        "n_parameters_new",
+        "n_parameters_total",
+        "delta_bytes",
+    ]
     return pd.concat([tasks[names], pd.DataFrame(rows)], axis=1)
 
 
@@ -204,7 +214,9 @@ def per_method(costs: pd.DataFrame) -> pd.DataFrame:
     """One row a suite and method."""
     rows = []
     for (suite, method), group in costs.groupby(["suite", "method"], sort=False):
-        later = group[group.task > 0]
+        later, last = group[group.task > 0], group[group.task == group.task.max()]
+        n_tokens = last.n_tokens_bank.mean()
+        linear = group[group.task == 0].n_tokens_bank.mean() * group.task.nunique()
         rows.append(
             {
                 "Suite": suite,
@@ -214,7 +226,8 @@ def per_method(costs: pd.DataFrame) -> pd.DataFrame:
                 "Memory, GB": f"{max(group.learn_max_rss_mb.max(), group.rollouts_max_rss_mb.max()) / 1000:.2f}",
                 "Parameters trained": _thousands(later.n_parameters_new.mean()),
                 "Stored, MB": f"{later.delta_bytes.mean() / 1e6:.2f}" if len(later) else DASH,
-                "Parameters at the end": _thousands(group[group.task == group.task.max()].n_parameters_total.mean()),
+                "Parameters at the end": _thousands(last.n_parameters_total.mean()),
+                "Tokens at the end": f"{n_tokens:,.0f} ({n_tokens / linear:.0%})" if n_tokens == n_tokens else DASH,
             }
         )
     return pd.DataFrame(rows)

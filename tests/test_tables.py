@@ -114,6 +114,14 @@ def test_the_cost_of_a_task_is_that_of_all_its_jobs(results: Path) -> None:
     assert "| 0.50 " in read(results, "cost.md")
 
 
+def test_tokens_at_the_end_are_compared_with_linear_growth(results: Path) -> None:
+    tasks = pd.read_csv(results / "tasks.csv")
+    first, last = (tasks[(tasks.method == "t2s") & (tasks.task == k)].n_tokens_bank.iloc[0] for k in (0, 2))
+    rows = {line.split()[3]: line for line in read(results, "cost.md").splitlines() if line.startswith("| blocks")}
+    assert rows["t2s"].split("|")[-2].strip() == f"{last:,.0f} ({last / (3 * first):.0%})"
+    assert rows["sequential"].split("|")[-2].strip() == "–"
+
+
 def test_every_success_cell_has_its_interval(results: Path) -> None:
     table = pd.read_csv(results / "tables" / "success.csv")
     assert len(table) == 2 * 6
