@@ -62,6 +62,7 @@ localrules:
     all_demos,
     all_episodes,
     choose,
+    figure_of_mean,
     figures,
     label,
     metrics,

@@ -1,4 +1,4 @@
-"""Figures of one suite, PDF and PNG, one look and one colour a method.
+"""Figures of one suite, or of the mean over several; PDF and PNG, one look and one colour a method.
 
 Reads, in a folder of results: metrics.json, success.csv, tasks.csv, runs/…/losses.csv
 Writes there: figures/{suite}/{figure}.png, to look at, and pdf/{suite}/{figure}.pdf, for a paper
@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from t2s.data.files import atomic
-from t2s.params import Figures, Study
+from t2s.params import MEAN, Figures, Study
 
 WIDTH: Final = 7.2  # [in] README's and a page's full width
 N_COLUMNS: Final = 5
@@ -42,14 +43,19 @@ METADATA: Final = {  # no dates: the same numbers give the same bytes
 
 @dataclass(frozen=True)
 class Drawing:
-    """What there is to draw of one suite."""
+    """What there is to draw of one suite; of the mean over several, the summary alone."""
 
     study: Study
     look: Figures
     summary: dict[str, Any]  # {method: {metric: {mean, low, high}}}
     success: pd.DataFrame
     tasks: pd.DataFrame
-    losses: pd.DataFrame
+    runs: Path  # folder of what was learned
+
+    @cached_property
+    def losses(self) -> pd.DataFrame:
+        """The losses of every method, seed and task."""
+        return read_losses(self.runs, self.study)
 
     @property
     def colours(self) -> dict[str, tuple[float, float, float]]:
@@ -72,7 +78,7 @@ class Drawing:
 def main() -> None:
     """Draw every figure that has something to show."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--suite", required=True)
+    parser.add_argument("--suite", required=True, help=f"or {MEAN!r}, of several")
     parser.add_argument("--params", required=True, help="YAML or JSON: study, metrics, figures")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
     parser.add_argument("--figure", choices=list(FIGURES), nargs="+", help="only these")
@@ -85,7 +91,10 @@ def main() -> None:
 
 
 def read(results: Path, suite: str, source: str) -> Drawing:
-    """All numbers of `suite`."""
+    """All numbers of `suite`, or of the mean over several.
+
+    Raises: ValueError for one that metrics.json does not have.
+    """
     study, look = Study.read(source), Figures.read(source)
     success = pd.read_csv(results / "success.csv")
     tasks = pd.read_csv(results / "tasks.csv")
@@ -98,7 +107,7 @@ def read(results: Path, suite: str, source: str) -> Drawing:
         summary[suite],
         success[success.suite == suite],
         tasks[tasks.suite == suite],
-        read_losses(results / "runs" / suite, study),
+        results / "runs" / suite,
     )
 
 
@@ -116,6 +125,8 @@ def read_losses(folder: Path, study: Study) -> pd.DataFrame:
 
 def drawn(drawing: Drawing) -> list[str]:
     """Names of the figures that have something to show."""
+    if drawing.success.empty:
+        return ["scores"]
     hidden = set() if drawing.growing else {"tokens", "language"}
     if drawing.study.n_tasks == 1:
         hidden |= {"language", "forgetting"}

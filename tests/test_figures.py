@@ -12,9 +12,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import synthetic
+from matplotlib.container import BarContainer
 from PIL import Image
 
 from t2s import figures
+from t2s.params import MEAN
 
 SUITE = "blocks_object"
 
@@ -102,6 +104,20 @@ def test_a_task_for_which_nothing_was_trained_has_no_losses(tmp_path: Path) -> N
     assert set(shown.losses[shown.losses.task == 1].method) == {"sequential"}
     with plt.rc_context(figures.style(shown.look)):
         figures.save(figures.losses(shown), tmp_path, "losses", dpi=50)
+
+
+def test_of_several_suites_the_mean_scores_are_drawn(tmp_path: Path) -> None:
+    sections = synthetic.params(2, seeds=(0,))
+    sections["study"]["suites"] = [SUITE, "blocks_goal"]
+    shown = figures.read(results(tmp_path, sections), MEAN, json.dumps(sections))
+    assert figures.drawn(shown) == ["scores"]
+    (ax,) = figures.scores(shown).axes
+    both = json.loads((tmp_path / "metrics.json").read_text())
+    bars = [container for container in ax.containers if isinstance(container, BarContainer)]
+    heights = {container.get_label(): container[0].get_height() for container in bars}
+    for method in sections["study"]["methods"]:
+        fwt = [both[suite][method]["fwt"]["mean"] for suite in sections["study"]["suites"]]
+        assert heights[method] == pytest.approx(sum(fwt) / 2, abs=1e-5)
 
 
 def test_an_unknown_suite_is_named(three_tasks: Path) -> None:

@@ -233,6 +233,7 @@ def test_every_study_is_planned(fresh: Path, study: str, tmp_path: Path) -> None
     given = TINY["study"] | yaml.safe_load((REPOSITORY / "studies" / study / "params.yaml").read_text())["study"]
     assert jobs["learn"] == 2 * len(given["suites"]) * len(given["methods"])
     assert ("download" in jobs) == (study == "paper")
+    assert ("figure_of_mean" in jobs) == (len(given["suites"]) > 1)
 
 
 @pytest.mark.skipif(gl.has_nvidia(), reason="a machine without a GPU")

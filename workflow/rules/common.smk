@@ -343,5 +343,7 @@ def tables():
 
 
 def figures(pattern="figures/{suite}/{figure}.png"):
-    """Every figure of every suite."""
-    return expand(f"{RESULTS}/{pattern}", suite=STUDY.suites, figure=drawn())
+    """Every figure of every suite, and the scores in the mean over several."""
+    of_suites = expand(f"{RESULTS}/{pattern}", suite=STUDY.suites, figure=drawn())
+    of_mean = expand(f"{RESULTS}/{pattern}", suite="mean", figure="scores")
+    return of_suites + of_mean * (len(STUDY.suites) > 1)

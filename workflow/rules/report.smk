@@ -78,6 +78,34 @@ rule figures:
         " --results {params.results:q} 2>&1 | tee {log:q}"
 
 
+rule figure_of_mean:
+    input:
+        code=code("figures"),
+        metrics=rules.metrics.output.metrics,
+        success=rules.metrics.output.success,
+        tasks=rules.metrics.output.tasks,
+    output:
+        report(
+            f"{RESULTS}/figures/mean/scores.png",
+            caption="../report/scores.rst",
+            category="mean",
+            labels={"figure": FIGURES["scores"]},
+        ),
+        f"{RESULTS}/pdf/mean/scores.pdf",
+    log:
+        f"{RESULTS}/logs/figures/mean.log",
+    conda:
+        "../envs/t2s.yaml"
+    params:
+        sections=sections("study", "figures"),
+        results=lambda w, input: Path(input.metrics).parent,
+    message:
+        "Draw the scores in the mean over the suites"
+    shell:
+        "python -m t2s.figures --suite mean --params {params.sections:q} --results {params.results:q}"
+        " 2>&1 | tee {log:q}"
+
+
 rule film:
     input:
         code=lambda w: code("film", w.method),
