@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def read_summary(results: Path) -> dict[str, dict[str, Any]]:
-    """metrics.json, suites and methods in the order of the study.
+    """metrics.json, suites and methods in the order of the study, the mean over several suites first.
 
     Raises: ValueError when the pipeline has not written it yet.
     """
@@ -71,9 +71,8 @@ def read_summary(results: Path) -> dict[str, dict[str, Any]]:
         raise ValueError(f"no '{path}'; run `snakemake --cores all`")
     summary = json.loads(path.read_text())
     tasks = pd.read_csv(results / "tasks.csv")
-    return {
-        suite: {method: summary[suite][method] for method in tasks.method.unique()} for suite in tasks.suite.unique()
-    }
+    suites = [*([params.MEAN] if params.MEAN in summary else []), *tasks.suite.unique()]
+    return {suite: {method: summary[suite][method] for method in tasks.method.unique()} for suite in suites}
 
 
 def as_text(summary: dict[str, dict[str, Any]], out: Path) -> str:
@@ -99,13 +98,14 @@ def page(results: Path, summary: dict[str, dict[str, Any]], sections: dict[str, 
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     n_tasks = pd.read_csv(results / "tasks.csv").task.nunique()
+    of_tasks = f"{n_tasks} task{'' if n_tasks == 1 else 's'}"
     suites = [
         {
             "name": suite,
+            "title": "mean over the suites" if suite == params.MEAN else f"{suite}: {of_tasks}",
             "methods": {method: short(values) for method, values in methods.items()},
             "figures": figures(results / "figures" / suite),
             "films": films(results / "films" / suite, list(methods)),
-            "n_tasks": n_tasks,
         }
         for suite, methods in summary.items()
     ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import synthetic
@@ -17,8 +19,8 @@ from t2s import report
 from t2s.data.files import write_json
 
 
-def run(command: str, folder: Path, *options: str) -> str:
-    arguments = ["--params", json.dumps(synthetic.params()), "--results", str(folder), *options]
+def run(command: str, folder: Path, *options: str, sections: dict[str, Any] | None = None) -> str:
+    arguments = ["--params", json.dumps(sections or synthetic.params()), "--results", str(folder), *options]
     whole = [sys.executable, "-m", f"t2s.{command}", *arguments]
     return subprocess.run(whole, check=True, capture_output=True, text=True).stdout
 
@@ -100,6 +102,16 @@ def test_the_page_says_where_the_numbers_come_from(results: Path, tmp_path: Path
 
 def test_methods_keep_the_order_of_the_study(results: Path) -> None:
     assert list(report.read_summary(results)["blocks_object"]) == ["t2s", "sequential"]
+
+
+def test_the_mean_over_several_suites_comes_first(tmp_path: Path) -> None:
+    sections = synthetic.params(n_tasks=1)
+    sections["study"]["suites"] = ["blocks_object", "blocks_goal"]
+    synthetic.write(tmp_path, sections["study"], n_rollouts=4)
+    for command, *options in (["metrics"], ["tables"], ["report", "--out", str(tmp_path / "report.html")]):
+        run(command, tmp_path, *options, sections=sections)
+    titles = re.findall(r"<h2 id=.*?>(.*?)</h2>", (tmp_path / "report.html").read_text())
+    assert titles[:3] == ["mean over the suites", "blocks_object: 1 task", "blocks_goal: 1 task"]
 
 
 def test_the_summary_is_printed(results: Path) -> None:
