@@ -236,7 +236,7 @@ def scores(drawing: Drawing) -> Figure:
                 textcoords="offset points",
                 ha="center",
                 va="bottom" if above else "top",
-                fontsize="small",
+                fontsize="small" if len(methods) <= N_NAMES else "xx-small",
             )
     ax.axhline(0, color="0.2", lw=0.8)
     ax.set_xticks(range(len(shown)), list(shown.values()))
