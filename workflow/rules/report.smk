@@ -69,16 +69,17 @@ rule figures:
     conda:
         "../envs/t2s.yaml"
     params:
+        suite="{suite}",
         sections=sections("study", "figures"),
         results=lambda w, input: Path(input.metrics).parent,
     message:
         "Draw the figures of {wildcards.suite}"
     shell:
-        "python -m t2s.figures --suite {wildcards.suite} --params {params.sections:q}"
+        "python -m t2s.figures --suite {params.suite} --params {params.sections:q}"
         " --results {params.results:q} 2>&1 | tee {log:q}"
 
 
-rule figure_of_mean:
+use rule figures as figure_of_mean with:
     input:
         code=code("figures"),
         metrics=rules.metrics.output.metrics,
@@ -94,16 +95,10 @@ rule figure_of_mean:
         f"{RESULTS}/pdf/mean/scores.pdf",
     log:
         f"{RESULTS}/logs/figures/mean.log",
-    conda:
-        "../envs/t2s.yaml"
     params:
-        sections=sections("study", "figures"),
-        results=lambda w, input: Path(input.metrics).parent,
+        suite="mean",
     message:
         "Draw the scores in the mean over the suites"
-    shell:
-        "python -m t2s.figures --suite mean --params {params.sections:q} --results {params.results:q}"
-        " 2>&1 | tee {log:q}"
 
 
 rule film:
