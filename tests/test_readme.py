@@ -21,6 +21,15 @@ def test_its_tables_are_those_of_the_studies(page):
     assert shown or page.parent != ROOT
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_the_shares_in_its_words_stand_in_a_table_of_the_results(page):
+    tables = re.findall(r"^\|.*", (ROOT / "docs/results.md").read_text(), re.MULTILINE)
+    known = set(re.findall(r"\d+\.\d+", "\n".join(tables)))
+    words = re.findall(r"(\d+\.\d+) %", (ROOT / page).read_text())
+    assert words
+    assert [share for share in words if share not in known] == []
+
+
 def test_every_test_that_a_page_names_exists():
     named = [found for page in PAGES for found in re.findall(r"(tests/\w+\.py)(?:::(\w+))?", page.read_text())]
     assert named
