@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "REPRODUCIBILITY.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -47,9 +48,18 @@ def test_every_finished_study_is_listed_with_the_versions_of_its_records(study):
 
 
 def test_t2s_rolled_out_anew_gives_the_records_that_were_copied():
-    def episodes(study):
-        folder = ROOT / f"studies/{study}/episodes/blocks_object/t2s"
-        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.jsonl")}
+    assert len(episodes("blocks-anew", "blocks_object/t2s/seed0")) == 10 + 55
+    assert episodes("blocks-anew", "blocks_object/t2s/seed0") == episodes("blocks", "blocks_object/t2s/seed0")
 
-    assert len(episodes("blocks-anew")) == 10 + 55
-    assert episodes("blocks-anew") == episodes("blocks")
+
+@pytest.mark.parametrize("suite", ["blocks_object", "blocks_goal", "blocks_spatial"])
+def test_studies_that_say_so_hold_the_same_chain(suite):
+    for method in yaml.safe_load((ROOT / "studies/blocks-seeds/params.yaml").read_text())["study"]["methods"]:
+        chain = f"{suite}/{method}/seed0"
+        assert len(episodes("blocks-seeds", chain)) == 10 + 55
+        assert episodes("blocks-seeds", chain) == episodes("blocks", chain)
+
+
+def episodes(study, chain):
+    folder = ROOT / f"studies/{study}/episodes/{chain}"
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.jsonl")}
