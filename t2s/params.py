@@ -197,7 +197,6 @@ class T2S(Section):
     new_tokens_min: NonNegativeInt
     new_head_factor: PositiveInt
     base_lr: PositiveFloat
-    base_key_lr: PositiveFloat
     new_lr: PositiveFloat
 
 

@@ -133,21 +133,6 @@ def test_only_the_new_group_learns_and_is_in_the_optimiser(tmp_path):
     assert all(torch.equal(named[name], values) for name, values in base.items())
 
 
-def test_keys_of_the_base_alone_have_a_rate_of_their_own(tmp_path):
-    rates = {"base_lr": 4e-3, "base_key_lr": 1e-3, "new_lr": 1e-2}
-    learner_class, settings = lifelong.pick(source(t2s=rates), "t2s")
-    earlier = []
-    for task, expected in enumerate([{"key": 1e-3, "value": 4e-3}, {"key": 1e-2, "value": 1e-2}]):
-        learner = learner_class(settings, seed=0, device=torch.device("cpu"))
-        learner.start_task(task, EMBEDDINGS[task], earlier)
-        learner.optimise(learner.trainable, n_steps=2)
-        names = {p: n.split(".")[-2].removesuffix("_param_tokens") for n, p in learner.network.named_parameters()}
-        found = [(names[p], g["initial_lr"]) for g in learner.optimizer.param_groups for p in g["params"]]
-        assert len(found) == len(learner.trainable)
-        assert set(found) == set(expected.items())
-        earlier = [learner.checkpoint()]
-
-
 def test_a_checkpoint_of_t2s_is_a_delta(tmp_path):
     paths = chain("t2s", 3, tmp_path)
     kept = checkpoint.read(paths[2])

@@ -16,7 +16,6 @@ VALUES = params.T2S(
     conv_norm="image",
     added_norm="base",
     base_lr=1e-3,
-    base_key_lr=1e-3,
     new_lr=1e-3,
 )
 

@@ -94,16 +94,11 @@ class Learner(ABC):
         """What a step descends beside the loss: nothing."""
         return 0.0
 
-    def groups(self, trainable: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
-        """The optimiser's parameter groups: one, with the learner's rate."""
-        return [{"params": list(trainable)}]
-
     def optimise(self, trainable: Sequence[nn.Parameter], n_steps: int) -> None:
         """A fresh AdamW over `trainable` alone (weight decay moves even what has no gradient), warm-up and cosine."""
         learn = self.settings.learn
         self.trainable = list(trainable)
-        groups = self.groups(self.trainable)
-        self.optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=learn.weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(self.trainable, lr=self.lr, weight_decay=learn.weight_decay, fused=True)
         floor = learn.lr_min / learn.lr
 
         def scale(step: int) -> float:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from t2s import params
 from t2s.lifelong.actor import Actor
@@ -36,7 +35,7 @@ class T2S(Learner):
         generator = torch.Generator().manual_seed(1000 * self.seed + task)
         if task == 0:
             self.active, self.reused = [0], []
-            self.lr, self.key_lr = values.base_lr, values.base_key_lr
+            self.lr = values.base_lr
             self.bank.grow(0, values.n_tokens, generator, zero=False)
         else:
             rng = np.random.default_rng([self.seed, task])
@@ -47,18 +46,10 @@ class T2S(Learner):
                 self.bank.grow(task, n_new, generator, zero=True)
             else:  # the policy is that of the reused tasks
                 self.active.remove(task)
-            self.lr = self.key_lr = values.new_lr
+            self.lr = values.new_lr
         self.bank.activate(self.active)
         self.network.to(self.device)
         self.trainable = self.bank.train_only(task)
-
-    def groups(self, trainable: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
-        """Values, and keys with a rate of their own."""
-        keys = {key for pattention in self.bank.maps.values() for key in pattention.key_param_tokens.values()}
-        return [
-            {"params": [p for p in trainable if p not in keys]},
-            {"params": [p for p in trainable if p in keys], "lr": self.key_lr},
-        ]
 
     def checkpoint(self) -> Checkpoint:
         tensors = dict(self.bank.group(self.task)) | {TASK_EMB: self.task_emb}
