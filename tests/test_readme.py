@@ -3,7 +3,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+
+from t2s import params
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "REPRODUCIBILITY.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -54,7 +55,7 @@ def test_t2s_rolled_out_anew_gives_the_records_that_were_copied():
 
 @pytest.mark.parametrize("suite", ["blocks_object", "blocks_goal", "blocks_spatial"])
 def test_studies_that_say_so_hold_the_same_chain(suite):
-    for method in yaml.safe_load((ROOT / "studies/blocks-seeds/params.yaml").read_text())["study"]["methods"]:
+    for method in params.read(str(ROOT / "studies/blocks-seeds/params.yaml"))["study"]["methods"]:
         chain = f"{suite}/{method}/seed0"
         assert len(episodes("blocks-seeds", chain)) == 10 + 55
         assert episodes("blocks-seeds", chain) == episodes("blocks", chain)
