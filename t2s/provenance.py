@@ -82,6 +82,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "cpu": origin.cpu(),
         "n_cpus": os.cpu_count(),
+        "openblas": os.environ.get("OPENBLAS_CORETYPE"),
         "gpus": gpus,
     }
 

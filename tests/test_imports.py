@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,3 +120,21 @@ def test_nothing_is_evaluated_or_unpickled(path: Path) -> None:
 
 def test_no_module_has_a_vague_name() -> None:
     assert [name(path) for path in FILES if VAGUE & set(path.with_suffix("").parts)] == []
+
+
+KERNELS = """
+import ctypes
+import t2s, numpy
+for path in {line.split()[-1] for line in open("/proc/self/maps") if "openblas" in line}:
+    name = ctypes.CDLL(path).gotoblas_corename
+    name.restype = ctypes.c_char_p
+    print(name().decode())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="other kernels")
+def test_numpy_adds_up_in_the_same_order_on_every_x86_processor() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")}
+    command = [sys.executable, "-c", KERNELS]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Haswell"]

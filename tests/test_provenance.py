@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,7 @@ def test_packages_and_machine_are_those_that_are_there(clone: Path) -> None:
     assert found["packages"] == {"torch": torch.__version__, "no-such-package-of-t2s": None}
     assert found["machine"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["machine"]["cpu"]
+    assert found["machine"]["openblas"] == os.environ.get("OPENBLAS_CORETYPE")
     assert all(torch.cuda.get_device_name(i) in gpu for i, gpu in enumerate(found["machine"]["gpus"]))
 
 
