@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from t2s.model.pattention import EPS, Pattention, PattentionConv, inverse_rms, theta
 
 
-def make(d_in=5, d_out=4, n=7, conv=None, conv_norm="pixel", added_norm="base"):
-    pattention = Pattention(d_in, d_out, added_norm)
+def make(d_in=5, d_out=4, n=7, conv=None, conv_norm="pixel", added_norm="base", gain=1.0):
+    pattention = Pattention(d_in, d_out, added_norm, gain=gain)
     if conv:
         kernel, stride, padding = conv
         pattention = PattentionConv(3, d_out, kernel, stride, padding, conv_norm, added_norm)
@@ -38,10 +38,11 @@ def test_pattention_is_the_formula_of_tokenformer():
     assert torch.allclose(pattention(x), expected, atol=1e-5)
 
 
-def test_random_values_give_outputs_of_unit_variance():
-    pattention = make(d_in=64, d_out=256, n=64)
+@pytest.mark.parametrize("gain", [1.0, 0.25])
+def test_random_values_give_outputs_of_the_gains_standard_deviation(gain):
+    pattention = make(d_in=64, d_out=256, n=64, gain=gain)
     out = pattention(torch.randn(500, 64, generator=torch.Generator().manual_seed(1)))
-    assert 0.8 < out.var().item() < 1.2
+    assert out.std().item() == pytest.approx(gain, rel=0.1)
 
 
 def test_a_group_of_zero_values_changes_no_output():

@@ -12,6 +12,9 @@ from t2s.model.pattention import Pattention, PattentionConv
 FFN_FACTOR = 4
 """Hidden units of a feed-forward network per feature, and tokens of its Pattention per token elsewhere."""
 
+HEAD_GAIN = 0.25
+"""Standard deviation of a fresh tokenised head's outputs: at 1 the mixture's means start at the flat ends of tanh."""
+
 
 class Maps(Protocol):
     """Makes the maps of a network."""
@@ -57,4 +60,5 @@ class Tokenised:
         return Pattention(d, d, self.values.added_norm, factor=FFN_FACTOR)
 
     def head(self, d_in: int, d_out: int) -> nn.Module:
-        return Pattention(d_in, d_out, self.values.added_norm, new_factor=self.values.new_head_factor)
+        factor = self.values.new_head_factor
+        return Pattention(d_in, d_out, self.values.added_norm, new_factor=factor, gain=HEAD_GAIN)

@@ -60,15 +60,16 @@ class Pattention(nn.Module):
         *,
         factor: int = 1,
         new_factor: int = 1,
+        gain: float = 1.0,
         n_norm_axes: int = 1,
     ) -> None:
         """`added_norm`: whose scores the norm of an added group runs over, along `n_norm_axes` of the last axes.
 
         `factor` multiplies the number of tokens of every group of this map (the FFN has more, as usual), `new_factor`
-        that of added groups once more.
+        that of added groups once more. `gain` is the standard deviation of a fresh base's output.
         """
         super().__init__()
-        self.d_in, self.d_out, self.factor, self.new_factor = d_in, d_out, factor, new_factor
+        self.d_in, self.d_out, self.factor, self.new_factor, self.gain = d_in, d_out, factor, new_factor, gain
         self.added_norm, self.n_norm_axes = added_norm, n_norm_axes
         self.key_param_tokens = nn.ParameterDict()
         self.value_param_tokens = nn.ParameterDict()
@@ -77,7 +78,7 @@ class Pattention(nn.Module):
     def add_group(self, name: str, n_tokens: int, generator: torch.Generator, zero: bool) -> None:
         """Adds a group of `n_tokens * factor` tokens, `new_factor` times as many if it is not the first.
 
-        Keys are random; values zero or giving unit variance.
+        Keys are random; values zero or giving a standard deviation of `gain`.
 
         Raises: ValueError if there is a group of that name.
         """
@@ -85,7 +86,7 @@ class Pattention(nn.Module):
             raise ValueError(f"expected a new group, got '{name}'; have {list(self.key_param_tokens)}")
         n = n_tokens * self.factor * (self.new_factor if self.key_param_tokens else 1)
         keys = torch.randn(n, self.d_in, generator=generator) / math.sqrt(self.d_in)
-        values = torch.randn(n, self.d_out, generator=generator) / math.sqrt(GELU_POWER * n)
+        values = self.gain * torch.randn(n, self.d_out, generator=generator) / math.sqrt(GELU_POWER * n)
         self.key_param_tokens[name] = nn.Parameter(keys)
         self.value_param_tokens[name] = nn.Parameter(torch.zeros_like(values) if zero else values)
 
