@@ -21,6 +21,7 @@ class Maps(Protocol):
 
     def linear(self, d_in: int, d_out: int) -> nn.Module: ...
     def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module: ...
+    def attention_out(self, d: int) -> nn.Module: ...
     def ffn(self, d: int) -> nn.Module: ...
     def head(self, d_in: int, d_out: int) -> nn.Module: ...
 
@@ -34,6 +35,9 @@ class Plain:
     def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module:
         conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=(kernel - 1) // 2)
         return nn.Sequential(conv, nn.GroupNorm(1, c_out), nn.GELU())
+
+    def attention_out(self, d: int) -> nn.Module:
+        return self.linear(d, d)
 
     def ffn(self, d: int) -> nn.Module:
         return nn.Sequential(nn.Linear(d, FFN_FACTOR * d), nn.GELU(), nn.Linear(FFN_FACTOR * d, d))
@@ -55,6 +59,9 @@ class Tokenised:
         padding = (kernel - 1) // 2
         conv = PattentionConv(c_in, c_out, kernel, stride, padding, self.values.conv_norm, self.values.added_norm)
         return nn.Sequential(conv, nn.GELU())
+
+    def attention_out(self, d: int) -> nn.Module:
+        return Pattention(d, d, self.values.added_norm, constant=True)  # what attention mixed has no norm before it
 
     def ffn(self, d: int) -> nn.Module:
         return Pattention(d, d, self.values.added_norm, factor=FFN_FACTOR)
