@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from t2s.model.pattention import EPS, Pattention, PattentionConv, inverse_rms, theta
 
 
-def make(d_in=5, d_out=4, n=7, conv=None, conv_norm="pixel", added_norm="base", **options):
-    pattention = Pattention(d_in, d_out, added_norm, **options)
+def make(d_in=5, d_out=4, n=7, conv=None, conv_norm="pixel", added_norm="base"):
+    pattention = Pattention(d_in, d_out, added_norm)
     if conv:
         kernel, stride, padding = conv
         pattention = PattentionConv(3, d_out, kernel, stride, padding, conv_norm, added_norm)
@@ -38,21 +38,10 @@ def test_pattention_is_the_formula_of_tokenformer():
     assert torch.allclose(pattention(x), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("gain", [1.0, 0.25])
-def test_random_values_give_outputs_of_the_gains_standard_deviation(gain):
-    pattention = make(d_in=64, d_out=256, n=64, gain=gain)
+def test_random_values_give_outputs_of_unit_variance():
+    pattention = make(d_in=64, d_out=256, n=64)
     out = pattention(torch.randn(500, 64, generator=torch.Generator().manual_seed(1)))
-    assert out.std().item() == pytest.approx(gain, rel=0.1)
-
-
-def test_only_with_a_constant_does_the_length_of_an_input_matter():
-    x = torch.randn(2, 5)
-    assert torch.allclose(make()(x), make()(3 * x), atol=1e-4)
-    pattention = make(constant=True)
-    assert not torch.allclose(pattention(x), pattention(3 * x), atol=1e-2)
-    beside = make(d_in=6)
-    beside.load_state_dict(pattention.state_dict())
-    assert torch.allclose(pattention(x), beside(torch.cat([x, torch.ones(2, 1)], dim=1)), atol=1e-5)
+    assert 0.8 < out.var().item() < 1.2
 
 
 def test_a_group_of_zero_values_changes_no_output():

@@ -49,7 +49,7 @@ class Bank:
             values = tensors.get(f"{name}.value_param_tokens.{task}")
             if keys is None or values is None:
                 raise ValueError(f"expected tokens of task {task} for '{name}'; have {sorted(tensors)[:4]}...")
-            expected = (len(keys), pattention.d_key), (len(keys), pattention.d_out)
+            expected = (len(keys), pattention.d_in), (len(keys), pattention.d_out)
             if (tuple(keys.shape), tuple(values.shape)) != expected:
                 got = (tuple(keys.shape), tuple(values.shape))
                 raise ValueError(f"expected keys and values {expected} for '{name}', got {got}")

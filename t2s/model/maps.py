@@ -12,16 +12,12 @@ from t2s.model.pattention import Pattention, PattentionConv
 FFN_FACTOR = 4
 """Hidden units of a feed-forward network per feature, and tokens of its Pattention per token elsewhere."""
 
-HEAD_GAIN = 0.25
-"""Standard deviation of a fresh tokenised head's outputs: at 1 the mixture's means start at the flat ends of tanh."""
-
 
 class Maps(Protocol):
     """Makes the maps of a network."""
 
     def linear(self, d_in: int, d_out: int) -> nn.Module: ...
     def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module: ...
-    def attention_out(self, d: int) -> nn.Module: ...
     def ffn(self, d: int) -> nn.Module: ...
     def head(self, d_in: int, d_out: int) -> nn.Module: ...
 
@@ -35,9 +31,6 @@ class Plain:
     def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module:
         conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=(kernel - 1) // 2)
         return nn.Sequential(conv, nn.GroupNorm(1, c_out), nn.GELU())
-
-    def attention_out(self, d: int) -> nn.Module:
-        return self.linear(d, d)
 
     def ffn(self, d: int) -> nn.Module:
         return nn.Sequential(nn.Linear(d, FFN_FACTOR * d), nn.GELU(), nn.Linear(FFN_FACTOR * d, d))
@@ -60,12 +53,8 @@ class Tokenised:
         conv = PattentionConv(c_in, c_out, kernel, stride, padding, self.values.conv_norm, self.values.added_norm)
         return nn.Sequential(conv, nn.GELU())
 
-    def attention_out(self, d: int) -> nn.Module:
-        return Pattention(d, d, self.values.added_norm, constant=True)  # what attention mixed has no norm before it
-
     def ffn(self, d: int) -> nn.Module:
         return Pattention(d, d, self.values.added_norm, factor=FFN_FACTOR)
 
     def head(self, d_in: int, d_out: int) -> nn.Module:
-        factor = self.values.new_head_factor
-        return Pattention(d_in, d_out, self.values.added_norm, new_factor=factor, gain=HEAD_GAIN)
+        return Pattention(d_in, d_out, self.values.added_norm, new_factor=self.values.new_head_factor)

@@ -60,19 +60,15 @@ class Pattention(nn.Module):
         *,
         factor: int = 1,
         new_factor: int = 1,
-        gain: float = 1.0,
-        constant: bool = False,
         n_norm_axes: int = 1,
     ) -> None:
         """`added_norm`: whose scores the norm of an added group runs over, along `n_norm_axes` of the last axes.
 
         `factor` multiplies the number of tokens of every group of this map (the FFN has more, as usual), `new_factor`
-        that of added groups once more. `gain` is the standard deviation of a fresh base's output. With `constant` keys
-        have a last number, which is matched with one: Theta then sees the length of the input, not its direction alone.
+        that of added groups once more.
         """
         super().__init__()
-        self.d_in, self.d_out, self.factor, self.new_factor, self.gain = d_in, d_out, factor, new_factor, gain
-        self.d_key = d_in + constant
+        self.d_in, self.d_out, self.factor, self.new_factor = d_in, d_out, factor, new_factor
         self.added_norm, self.n_norm_axes = added_norm, n_norm_axes
         self.key_param_tokens = nn.ParameterDict()
         self.value_param_tokens = nn.ParameterDict()
@@ -81,15 +77,15 @@ class Pattention(nn.Module):
     def add_group(self, name: str, n_tokens: int, generator: torch.Generator, zero: bool) -> None:
         """Adds a group of `n_tokens * factor` tokens, `new_factor` times as many if it is not the first.
 
-        Keys are random; values zero or giving a standard deviation of `gain`.
+        Keys are random; values zero or giving unit variance.
 
         Raises: ValueError if there is a group of that name.
         """
         if name in self.key_param_tokens:
             raise ValueError(f"expected a new group, got '{name}'; have {list(self.key_param_tokens)}")
         n = n_tokens * self.factor * (self.new_factor if self.key_param_tokens else 1)
-        keys = torch.randn(n, self.d_key, generator=generator) / math.sqrt(self.d_key)
-        values = self.gain * torch.randn(n, self.d_out, generator=generator) / math.sqrt(GELU_POWER * n)
+        keys = torch.randn(n, self.d_in, generator=generator) / math.sqrt(self.d_in)
+        values = torch.randn(n, self.d_out, generator=generator) / math.sqrt(GELU_POWER * n)
         self.key_param_tokens[name] = nn.Parameter(keys)
         self.value_param_tokens[name] = nn.Parameter(torch.zeros_like(values) if zero else values)
 
@@ -102,9 +98,9 @@ class Pattention(nn.Module):
             parts.append(theta(scores, scale) @ self.value_param_tokens[group])
         return functools.reduce(torch.add, parts)
 
-    def scores(self, x: Float[Tensor, "... d_in"], keys: Float[Tensor, "n d_key"]) -> Float[Tensor, "... n"]:
-        """Inner products of the input, and of one beside it where there is a constant, with the keys of one group."""
-        return F.linear(x, keys[:, : self.d_in], keys[:, -1] if self.d_key > self.d_in else None)
+    def scores(self, x: Float[Tensor, "... d_in"], keys: Float[Tensor, "n d_in"]) -> Float[Tensor, "... n"]:
+        """Inner products of the input with the keys of one group."""
+        return F.linear(x, keys)
 
 
 class PattentionConv(Pattention):

@@ -5,8 +5,7 @@
     language token -> action head
 
 Layer norms have no parameters (TokenFormer), so that nothing outside the maps can drift. Theta keeps only the direction
-of its input: images, keypoints, proprioception and what attention mixed get a constant beside them, so that magnitudes
-are seen too.
+of its input: images, keypoints and proprioception get a constant beside them, so that magnitudes are seen too.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class Block(nn.Module):
         d = policy.embed_dim
         self.n_heads = policy.n_heads
         self.query, self.key, self.value = maps.linear(d, d), maps.linear(d, d), maps.linear(d, d)
-        self.out = maps.attention_out(d)
+        self.out = maps.linear(d, d)
         self.ffn = maps.ffn(d)
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
