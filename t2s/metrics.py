@@ -26,6 +26,9 @@ from t2s.data import files, records
 from t2s.params import MEAN, Metrics, Study
 
 HEADLINE: Final = ("fwt", "fwt_final", "nbt", "auc", "new_token_share")
+COMPARED: Final = ("fwt", "fwt_final", "nbt", "auc")
+"""Metrics of which every method also has `{metric}_difference`: the study's first method minus it, task by task."""
+
 SHARES: Final = ("new_token_share", "new_parameter_share", "delta_byte_share")
 LEARNED: Final = (
     "suite", "method", "seed", "task", "instruction", "source", "n_epochs", "n_steps",
@@ -138,21 +141,38 @@ def summarise(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """`{suite: {method: {metric: {mean, low, high, n_seeds}}}}`, rates as fractions; MEAN is one of several suites."""
     check_protocol(episodes)
-    summary: dict[str, dict[str, dict[str, Any]]] = {suite: {} for suite in study.suites}
-    if len(study.suites) > 1:
-        summary[MEAN] = {}
-    for method in study.methods:
-        of_suites = []
-        for suite in study.suites:
+    summary: dict[str, dict[str, dict[str, Any]]] = {}
+    for suite, methods in by_task(episodes, learned, study).items():
+        first = methods[study.methods[0]]
+        summary[suite] = {}
+        for method, values in methods.items():
+            if values is not first:
+                values = values | {f"{name}_difference": first[name] - values[name] for name in COMPARED}
+            summary[suite][method] = {name: bootstrap(v, rules) for name, v in values.items()}
+    return summary
+
+
+def by_task(
+    episodes: pd.DataFrame, learned: pd.DataFrame, study: Study
+) -> dict[str, dict[str, dict[str, Float[np.ndarray, "s n"]]]]:
+    """`{suite: {method: {metric: of each seed and task}}}`; MEAN has the tasks of several suites side by side."""
+    found: dict[str, dict[str, dict[str, Float[np.ndarray, "s n"]]]] = {}
+    for suite in study.suites:
+        found[suite] = {}
+        for method in study.methods:
             rows = episodes[(episodes.suite == suite) & (episodes.method == method)]
             tasks = learned[(learned.suite == suite) & (learned.method == method)]
-            values = scores(learning_curves(rows, study), success_matrix(rows, study)) | shares(tasks, study)
-            summary[suite][method] = {name: bootstrap(v, rules) for name, v in values.items()}
-            of_suites.append(values)
-        if len(study.suites) > 1:
-            joined = {name: np.concatenate([values[name] for values in of_suites], axis=1) for name in of_suites[0]}
-            summary[MEAN][method] = {name: bootstrap(v, rules) for name, v in joined.items()}
-    return summary
+            values = scores(learning_curves(rows, study), success_matrix(rows, study))
+            found[suite][method] = values | shares(tasks, study)
+    if len(study.suites) > 1:
+        found[MEAN] = {
+            method: {
+                name: np.concatenate([found[suite][method][name] for suite in study.suites], axis=1)
+                for name in found[study.suites[0]][method]
+            }
+            for method in study.methods
+        }
+    return found
 
 
 def check_protocol(episodes: pd.DataFrame) -> None:

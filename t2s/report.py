@@ -43,7 +43,8 @@ CAPTIONS: Final = {
 }
 """The figures in their order on the page."""
 
-TABLES: Final = ("headline", "success", "tasks", "cost", "published")
+TABLES: Final = ("headline", "differences", "success", "tasks", "cost", "published")
+"""The tables in their order on the page; differences are of several methods."""
 
 
 def main() -> None:
@@ -109,9 +110,11 @@ def page(results: Path, summary: dict[str, dict[str, Any]], sections: dict[str, 
         }
         for suite, methods in summary.items()
     ]
+    alone = len(suites[0]["methods"]) == 1
+    tables = [name for name in TABLES if name != "differences" or not alone]
     return environment.from_string(template).render(
         suites=suites,
-        tables={name: table(results / "tables" / f"{name}.md") for name in TABLES},
+        tables={name: table(results / "tables" / f"{name}.md") for name in tables},
         versions=versions(results / "episodes", summary),
         provenance=provenance(results / "provenance.json"),
         params=yaml.safe_dump(sections, sort_keys=False),

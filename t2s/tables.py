@@ -1,7 +1,8 @@
-"""Tables in Markdown, LaTeX and CSV: headline, mean over suites, success, tasks, cost, and what others published.
+"""Tables in Markdown, LaTeX and CSV: headline, mean over suites, differences between methods, success, tasks, cost, and
+what others published.
 
 Reads, in a folder of results: metrics.json, success.csv, tasks.csv, benchmarks/; reference_results.csv of t2s.
-Writes there: tables/{headline,mean,success,tasks,cost,published}.{md,tex,csv}
+Writes there: tables/{headline,mean,differences,success,tasks,cost,published}.{md,tex,csv}
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 import pandas as pd
 
 from t2s.data.files import write_text
+from t2s.metrics import COMPARED
 from t2s.params import MEAN, Evaluate, Metrics, Study
 
 COLUMNS: Final = {
@@ -44,6 +46,10 @@ STATES: Final = {
     True: "on initial states that were not used to choose it",
     False: "rolled out a second time from the initial states that it was chosen on",
 }
+DIFFERENCES: Final = (
+    "In percentage points: {first} minus the method of the row, task by task. Where an interval holds 0 these seeds and"
+    " tasks do not tell the two apart. Of NBT less is better."
+)
 PUBLISHED: Final = (
     "Published by others, on LIBERO's suites and with other policies; not comparable with our"
     " numbers digit by digit. In %."
@@ -98,6 +104,11 @@ def main() -> None:
     if MEAN in summary:
         shown, raw = (table[table.Suite == MEAN] for table in (shown, raw))
         write(folder / "mean", "Lifelong learning, mean over the suites", shown, notes, raw)
+    if len(study.methods) > 1:
+        first = study.methods[0]
+        shown, raw = (differences(summary, study, text=text) for text in (True, False))
+        notes = [DIFFERENCES.format(first=first), bootstrap, RECONSTRUCTION]
+        write(folder / "differences", f"{first} minus each other method", shown, notes, raw)
     write(
         folder / "success",
         "Success on each task after learning each task",
@@ -120,23 +131,42 @@ def main() -> None:
 def headline(summary: dict[str, Any], study: Study, *, text: bool) -> pd.DataFrame:
     """One row a suite and method; text as `mean (low to high)` in %, else fractions."""
     rows = []
-    for suite in [*study.suites, *([MEAN] if MEAN in summary else [])]:
+    for suite in _suites(summary, study):
         for method in study.methods:
             values = summary[suite][method]
             row: dict[str, Any] = {"Suite": suite, "Method": method}
             if text:
                 row |= {title: percent(values.get(name)) for name, title in COLUMNS.items()}
             else:
-                row |= _flat(values)
+                row |= _flat({name: of for name, of in values.items() if not name.endswith("_difference")})
             rows.append(row | {"Seeds": values["fwt"]["n_seeds"]})
     return pd.DataFrame(rows)
 
 
-def percent(interval: dict[str, float] | None) -> str:
-    """`72.5 (60.0 to 83.1)`, or a dash where the metric does not apply."""
+def differences(summary: dict[str, Any], study: Study, *, text: bool) -> pd.DataFrame:
+    """One row a suite and method but the first; text as `+2.5 (-0.1 to +5.2)` in percentage points, else fractions."""
+    rows = []
+    for suite in _suites(summary, study):
+        for method in study.methods[1:]:
+            of_method = {name: summary[suite][method][f"{name}_difference"] for name in COMPARED}
+            row: dict[str, Any] = {"Suite": suite, "Method": method}
+            if text:
+                row |= {COLUMNS[name]: percent(interval, "+") for name, interval in of_method.items()}
+            else:
+                row |= _flat(of_method)
+            rows.append(row | {"Seeds": of_method["auc"]["n_seeds"]})
+    return pd.DataFrame(rows)
+
+
+def _suites(summary: dict[str, Any], study: Study) -> list[str]:
+    return [*study.suites, *([MEAN] if MEAN in summary else [])]
+
+
+def percent(interval: dict[str, float] | None, sign: str = "") -> str:
+    """`72.5 (60.0 to 83.1)`, or a dash where the metric does not apply; `sign` "+" shows that of a difference."""
     if interval is None:
         return DASH
-    mean, low, high = (_round(interval[name]) for name in ("mean", "low", "high"))
+    mean, low, high = (_round(interval[name], sign) for name in ("mean", "low", "high"))
     return mean if mean == low == high else f"{mean} ({low} to {high})"
 
 
@@ -289,8 +319,8 @@ def _reused(active: str, similarity: str) -> str:
     return ", ".join(found) or DASH
 
 
-def _round(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
+def _round(fraction: float, sign: str = "") -> str:
+    return f"{100 * fraction:{sign}z.1f}"
 
 
 def _share(value: float) -> str:

@@ -14,6 +14,8 @@ import synthetic
 
 from t2s import tables
 
+METHODS = ("t2s", "sequential")
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -33,7 +35,7 @@ def read(results: Path, name: str) -> str:
 
 def test_every_table_comes_in_three_forms(results: Path) -> None:
     names = {path.name for path in (results / "tables").iterdir()}
-    stems = ("headline", "success", "tasks", "cost", "published")
+    stems = ("headline", "differences", "success", "tasks", "cost", "published")
     assert names == {f"{stem}.{end}" for stem in stems for end in ("md", "tex", "csv")}
 
 
@@ -43,6 +45,18 @@ def test_the_headline_shows_the_metrics_in_percent(results: Path) -> None:
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[2].startswith(f"{100 * summary['fwt']['mean']:.1f} (")
     assert cells[4].startswith(f"{100 * summary['nbt']['mean']:.1f} (")
+
+
+def test_differences_are_those_of_the_first_method_and_the_others(results: Path) -> None:
+    of_first, of_second = (json.loads((results / "metrics.json").read_text())["blocks_object"][m] for m in METHODS)
+    row = pd.read_csv(results / "tables" / "differences.csv").set_index("Method").loc["sequential"]
+    for name in ("fwt", "fwt_final", "nbt", "auc"):
+        difference = row[f"{name}_mean"]
+        assert difference == pytest.approx(of_first[name]["mean"] - of_second[name]["mean"], abs=2e-6)
+        assert row[f"{name}_low"] <= difference <= row[f"{name}_high"]
+    shown = next(line for line in read(results, "differences.md").splitlines() if "| sequential " in line)
+    assert f"| {100 * row.auc_mean:+.1f} (" in shown
+    assert f"| {100 * row.nbt_mean:+.1f} (" in shown
 
 
 def test_the_headline_says_of_a_method_what_its_reader_must_know(results: Path) -> None:

@@ -334,9 +334,10 @@ def drawn():
 
 
 def tables():
-    """Every table in Markdown, LaTeX and CSV; a mean is one of several suites."""
+    """Every table in Markdown, LaTeX and CSV; a mean is one of several suites, differences are of several methods."""
     names = ["headline", "success", "tasks", "cost", "published"]
     names += ["mean"] if len(STUDY.suites) > 1 else []
+    names += ["differences"] if len(STUDY.methods) > 1 else []
     return expand(
         f"{RESULTS}/tables/{{table}}.{{ext}}", table=names, ext=["md", "tex", "csv"]
     )
