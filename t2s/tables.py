@@ -16,7 +16,6 @@ from typing import Any, Final
 import pandas as pd
 
 from t2s.data.files import write_text
-from t2s.metrics import COMPARED
 from t2s.params import MEAN, Evaluate, Metrics, Study
 
 COLUMNS: Final = {
@@ -148,7 +147,8 @@ def differences(summary: dict[str, Any], study: Study, *, text: bool) -> pd.Data
     rows = []
     for suite in _suites(summary, study):
         for method in study.methods[1:]:
-            of_method = {name: summary[suite][method][f"{name}_difference"] for name in COMPARED}
+            values = summary[suite][method]
+            of_method = {name: values[f"{name}_difference"] for name in COLUMNS if f"{name}_difference" in values}
             row: dict[str, Any] = {"Suite": suite, "Method": method}
             if text:
                 row |= {COLUMNS[name]: percent(interval, "+") for name, interval in of_method.items()}
