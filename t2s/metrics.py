@@ -27,7 +27,7 @@ from t2s.params import MEAN, Metrics, Study
 
 HEADLINE: Final = ("fwt", "fwt_final", "nbt", "auc", "new_token_share")
 COMPARED: Final = ("fwt", "fwt_final", "nbt", "auc")
-"""Metrics of which every method also has `{metric}_difference`: the study's first method minus it, task by task."""
+"""Metrics that a `difference` has: the study's first method minus another, task by task."""
 
 SHARES: Final = ("new_token_share", "new_parameter_share", "delta_byte_share")
 LEARNED: Final = (
@@ -139,16 +139,20 @@ def scores(
 def summarise(
     episodes: pd.DataFrame, learned: pd.DataFrame, study: Study, rules: Metrics
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """`{suite: {method: {metric: {mean, low, high, n_seeds}}}}`, rates as fractions; MEAN is one of several suites."""
+    """`{suite: {method: {metric: {mean, low, high, n_seeds}}}}`, rates as fractions; MEAN is one of several suites.
+
+    Every method but the first also has a `difference`, of the metrics of `COMPARED`.
+    """
     check_protocol(episodes)
     summary: dict[str, dict[str, dict[str, Any]]] = {}
     for suite, methods in by_task(episodes, learned, study).items():
         first = methods[study.methods[0]]
         summary[suite] = {}
         for method, values in methods.items():
+            of_method: dict[str, Any] = {name: bootstrap(v, rules) for name, v in values.items()}
             if values is not first:
-                values = values | {f"{name}_difference": first[name] - values[name] for name in COMPARED}
-            summary[suite][method] = {name: bootstrap(v, rules) for name, v in values.items()}
+                of_method["difference"] = {name: bootstrap(first[name] - values[name], rules) for name in COMPARED}
+            summary[suite][method] = of_method
     return summary
 
 

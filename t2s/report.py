@@ -110,8 +110,8 @@ def page(results: Path, summary: dict[str, dict[str, Any]], sections: dict[str, 
         }
         for suite, methods in summary.items()
     ]
-    alone = len(suites[0]["methods"]) == 1
-    tables = [name for name in TABLES if name != "differences" or not alone]
+    several = len(suites[0]["methods"]) > 1
+    tables = [name for name in TABLES if several or name != "differences"]
     return environment.from_string(template).render(
         suites=suites,
         tables={name: table(results / "tables" / f"{name}.md") for name in tables},

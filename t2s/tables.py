@@ -82,6 +82,7 @@ def main() -> None:
     study, confidence = Study.read(args.params), Metrics.read(args.params).confidence
     fresh = Evaluate.read(args.params).rules.kept_offset > 0
     summary = json.loads((args.results / "metrics.json").read_text())
+    differences = pop_differences(summary)
     success = pd.read_csv(args.results / "success.csv")
     tasks = pd.read_csv(args.results / "tasks.csv")
     intervals = f"In brackets {confidence:.0%} intervals"
@@ -105,7 +106,8 @@ def main() -> None:
         write(folder / "mean", "Lifelong learning, mean over the suites", shown, notes, raw)
     if len(study.methods) > 1:
         first = study.methods[0]
-        shown, raw = (differences(summary, study, text=text) for text in (True, False))
+        shown, raw = (headline(differences, study, text=text, sign="+") for text in (True, False))
+        shown = shown.loc[:, (shown != DASH).any()]
         notes = [DIFFERENCES.format(first=first), bootstrap, RECONSTRUCTION]
         write(folder / "differences", f"{first} minus each other method", shown, notes, raw)
     write(
@@ -127,39 +129,27 @@ def main() -> None:
     write(folder / "published", "Published numbers", published(), [PUBLISHED], raw=read_published())
 
 
-def headline(summary: dict[str, Any], study: Study, *, text: bool) -> pd.DataFrame:
-    """One row a suite and method; text as `mean (low to high)` in %, else fractions."""
+def pop_differences(summary: dict[str, Any]) -> dict[str, Any]:
+    """Takes the differences out of `summary`: the same shape, without the first method."""
+    return {
+        suite: {method: values.pop("difference") for method, values in methods.items() if "difference" in values}
+        for suite, methods in summary.items()
+    }
+
+
+def headline(summary: dict[str, Any], study: Study, *, text: bool, sign: str = "") -> pd.DataFrame:
+    """One row a suite and method that `summary` has; text as `mean (low to high)` in %, else fractions."""
     rows = []
-    for suite in _suites(summary, study):
-        for method in study.methods:
+    for suite in [*study.suites, *([MEAN] if MEAN in summary else [])]:
+        for method in (method for method in study.methods if method in summary[suite]):
             values = summary[suite][method]
             row: dict[str, Any] = {"Suite": suite, "Method": method}
             if text:
-                row |= {title: percent(values.get(name)) for name, title in COLUMNS.items()}
+                row |= {title: percent(values.get(name), sign) for name, title in COLUMNS.items()}
             else:
-                row |= _flat({name: of for name, of in values.items() if not name.endswith("_difference")})
+                row |= _flat(values)
             rows.append(row | {"Seeds": values["fwt"]["n_seeds"]})
     return pd.DataFrame(rows)
-
-
-def differences(summary: dict[str, Any], study: Study, *, text: bool) -> pd.DataFrame:
-    """One row a suite and method but the first; text as `+2.5 (-0.1 to +5.2)` in percentage points, else fractions."""
-    rows = []
-    for suite in _suites(summary, study):
-        for method in study.methods[1:]:
-            values = summary[suite][method]
-            of_method = {name: values[f"{name}_difference"] for name in COLUMNS if f"{name}_difference" in values}
-            row: dict[str, Any] = {"Suite": suite, "Method": method}
-            if text:
-                row |= {COLUMNS[name]: percent(interval, "+") for name, interval in of_method.items()}
-            else:
-                row |= _flat(of_method)
-            rows.append(row | {"Seeds": of_method["auc"]["n_seeds"]})
-    return pd.DataFrame(rows)
-
-
-def _suites(summary: dict[str, Any], study: Study) -> list[str]:
-    return [*study.suites, *([MEAN] if MEAN in summary else [])]
 
 
 def percent(interval: dict[str, float] | None, sign: str = "") -> str:

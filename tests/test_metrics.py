@@ -151,11 +151,12 @@ def test_a_difference_is_paired_by_task_and_has_no_width_where_it_is_the_same_on
     frame["success"] = (frame.method == "t2s") | (frame.kind == "kept")  # never on the curves of the other
     learned = metrics.read_learned(tmp_path / "runs", study)
     found = metrics.summarise(frame, learned, study, RULES)["mean"]
-    assert "fwt_difference" not in found["t2s"]
-    assert found["sequential"]["fwt_difference"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "n_seeds": 2}
-    assert found["sequential"]["fwt_final_difference"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "n_seeds": 2}
+    assert "difference" not in found["t2s"]
+    difference = found["sequential"]["difference"]
+    assert difference["fwt"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "n_seeds": 2}
+    assert difference["fwt_final"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "n_seeds": 2}
     of_last = (1, 1 / 2, 1 / 3)  # of AUC, the share of FWT in it, from the last task on
-    assert found["sequential"]["auc_difference"]["mean"] == pytest.approx(sum(of_last) / 3)
+    assert difference["auc"]["mean"] == pytest.approx(sum(of_last) / 3)
 
 
 def test_an_episode_that_is_missing_is_an_error_and_not_a_zero(tmp_path: Path) -> None:
