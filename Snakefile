@@ -5,6 +5,7 @@
 #   snakemake --cores all --config 'learn={lr: 1.0e-3}'
 #   snakemake --cores 1 -n                         what would run, and why
 
+import logging
 import os
 import signal
 
@@ -32,6 +33,12 @@ include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
 
 
+def interrupted(number, frame):
+    """Ctrl-C ends the jobs; their last words are of no use to anybody."""
+    logging.disable()
+    raise KeyboardInterrupt
+
+
 onstart:
     for folder in Path().glob(f"{RESULTS}/**/"):
         if not os.access(folder, os.W_OK):
@@ -41,10 +48,8 @@ onstart:
     # A study that wants a GPU says so before it starts on a machine without one; nothing is stopped.
     due = {job.rule.name for job in workflow.dag.needrun_jobs()}
     if "learn" in due and not workflow.touch:
-        values, cores = json.dumps(config), workflow.resource_settings.cores or 0
-        shell(
-            "python -m t2s.estimate --notice --params {values:q} --cores {cores} || true"
-        )
+        sections, cores = PLAN.given_all(), workflow.resource_settings.cores or 0
+        shell("t2s estimate --notice --params {sections:q} --cores {cores} || true")
     signal.signal(signal.SIGINT, interrupted)
 
 
@@ -75,9 +80,9 @@ rule all:
     default_target: True
     input:
         "results/metrics.json",
-        tables(),
-        figures(),
-        figures("pdf/{suite}/{figure}.pdf"),
+        PLAN.tables(),
+        PLAN.figures(),
+        PLAN.figures("pdf"),
         "results/report.html",
     message:
         "Everything is there: open results/report.html"
@@ -90,5 +95,5 @@ rule all_demos:
 
 rule all_episodes:
     input:
-        episodes(),
-        learned(),
+        PLAN.episodes(),
+        PLAN.learned(),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -57,7 +59,7 @@ class Section(BaseModel):
 
     @classmethod
     def read(cls, source: str) -> Self:
-        """This class's section of `source`: a YAML file, or a JSON object as the workflow passes it.
+        """This class's section of the params file `source`.
 
         Raises: ValueError in one line for a missing file or section, an unknown key, a wrong value.
         """
@@ -85,6 +87,10 @@ class Study(Section):
     def suite_tasks(self) -> list[int]:
         """The tasks that are learned, one after another, by their numbers in the suite."""
         return (self.order or list(range(self.n_tasks)))[: self.n_tasks]
+
+    def chains(self) -> Iterator[tuple[str, str, int]]:
+        """Suite, method and seed of every chain of tasks."""
+        yield from itertools.product(self.suites, self.methods, self.seeds)
 
     def rollout_cores(self, n_cores: int | None) -> int:
         """Cores of a job of rollouts: chains go on beside each other before one gets several; None: a cluster."""
@@ -352,21 +358,38 @@ class Params(Section):
         return self
 
 
-def read(source: str) -> dict[str, Any]:
-    """The sections in `source`: a JSON object, or the path of a YAML file."""
-    if source.lstrip().startswith("{"):
-        sections = json.loads(source)
-    else:
-        path = Path(source)
-        if not path.is_file():
-            have = sorted(str(p) for p in [*Path().glob("*.yaml"), *Path().glob("studies/*/*.yaml")])
-            raise ValueError(f"no params file '{source}'; have {have}")
-        try:
-            sections = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise ValueError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
+def read(*sources: str) -> dict[str, Any]:
+    """The sections in params files, YAML or JSON; values of later files replace those of earlier ones.
+
+    Raises: ValueError in one line for a file that is missing or holds no sections.
+    """
+    sections: dict[str, Any] = {}
+    for source in sources:
+        sections = merge(sections, _load(Path(source)))
+    return sections
+
+
+def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """`old` with the values of `new`, key by key at every depth, as Snakemake lays --configfile over a config."""
+    deeper = {
+        key: merge(old[key], value)
+        for key, value in new.items()
+        if isinstance(value, dict) and isinstance(old.get(key), dict)
+    }
+    return old | new | deeper
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        have = sorted(str(p) for p in [*Path().glob("*.yaml"), *Path().glob("studies/*/*.yaml")])
+        raise ValueError(f"no params file '{path}'; have {have}")
+    text = path.read_text(encoding="utf-8")
+    try:  # YAML would read JSON's 1e-05 as text
+        sections = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: neither YAML nor JSON: {' '.join(str(error).split())}") from None
     if not isinstance(sections, dict):
-        raise ValueError(f"params: expected sections {list(Params.model_fields)}, got {sections!r}")
+        raise ValueError(f"{path}: expected sections {list(Params.model_fields)}, got {sections!r}")
     return sections
 
 

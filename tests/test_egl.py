@@ -68,7 +68,7 @@ def test_a_gpu_that_egl_does_not_have_is_told(
     monkeypatch.setattr(egl, "devices", lambda: [MESA])
     with egl.on_cuda_device():
         assert os.environ[egl.NUMBER] == "0"
-    assert f"none of its devices is the GPU {HERE.hex()}" in capsys.readouterr().err
+    assert f"no device is cuda:0 (UUID {HERE.hex()})" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("environment", [{"MUJOCO_GL": "osmesa"}, {"MUJOCO_GL": "egl", egl.NUMBER: "3"}])

@@ -67,14 +67,14 @@ def test_an_episode_whose_worker_fails_is_run_again_and_changes_nothing(
     setting = replace(SETTING, make_policy=fakes.InTurn(tmp_path, (failure, *["well"] * 5)))
     limits = SHORT if failure == "hang" else LIMITS.model_copy(update={"retries": 1})
     assert outcomes(due, 2, setting, limits) == undisturbed
-    told = re.findall(r"of policy 'bad' .*; it is run again \((\d) of \d\)", capsys.readouterr().err)
+    told = re.findall(r"with policy 'bad' .*; retry (\d) of \d", capsys.readouterr().err)
     assert told[:1] == ["1"]
 
 
 def test_an_episode_that_keeps_failing_is_an_error_that_names_it_and_the_first_reason(tmp_path: Path) -> None:
     due = [*episodes(2), Episode("bad", 4, 7)]
     setting = replace(SETTING, make_policy=fakes.InTurn(tmp_path, ("raise", "die", "well")))
-    error = r"initial state 4 of policy 'bad' \(seed 7\): ZeroDivisionError: the gripper is on fire \(tries: 2\)"
+    error = r"initial state 4 with policy 'bad' \(seed 7\): ZeroDivisionError: the gripper is on fire \(tries: 2\)"
     with pytest.raises(RolloutError, match=error):
         outcomes(due, 2, setting, LIMITS.model_copy(update={"retries": 1}))
     assert len(list(tmp_path.iterdir())) == 2

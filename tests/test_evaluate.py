@@ -223,7 +223,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_no_episode_and_changes_no_
 
     monkeypatch.setattr(Worker, "take", take_and_kill_another)
     evaluate.main([*arguments, "--workers", "2", "--out", str(tmp_path / "killed.jsonl")])
-    assert capfd.readouterr().err.count("its worker died (SIGKILL); it is run again (1 of 1)") == len(killed) == 1
+    assert capfd.readouterr().err.count("its worker died (SIGKILL); retry 1 of 1") == len(killed) == 1
     assert len(lines(tmp_path / "killed.jsonl")) == 12
     assert (tmp_path / "killed.jsonl").read_bytes() == (tmp_path / "calm.jsonl").read_bytes()
 

@@ -59,7 +59,7 @@ def test_a_backend_that_does_not_draw_is_told_in_one_line(
     monkeypatch.setenv("MUJOCO_GL", "paper")
     assert gl.main([]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "OpenGL (paper) draws no frame: RuntimeError: invalid value" in line
+    assert "OpenGL (paper) cannot draw a frame: RuntimeError: invalid value" in line
     assert line.endswith("set MUJOCO_GL to egl or osmesa")
 
 

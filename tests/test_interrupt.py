@@ -108,8 +108,8 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_results(tmp_path:
     assert done.returncode == 0, done.stdout
     assert results(killed) == results(undisturbed)
     shown = log.read_text() + done.stdout
-    assert "goes on after epoch" in shown
-    assert "learned from the start" not in shown
+    assert "continuing after epoch" in shown
+    assert "starting over" not in shown
     assert not list(killed.glob(STATE))
 
 
@@ -125,7 +125,7 @@ def test_ctrl_c_ends_with_a_line_on_how_to_go_on(folder: Path, tmp_path: Path) -
     assert "Error in rule" not in shown
     assert len(list(folder.glob(STATE))) == 1
     job = started(folder, log, LEARNED)
-    while "goes on after epoch" not in log.read_text():
+    while "continuing after epoch" not in log.read_text():
         assert job.poll() is None, log.read_text()
         time.sleep(0.1)
     os.killpg(job.pid, signal.SIGKILL)
@@ -141,7 +141,7 @@ def test_values_edited_while_it_runs_count_from_the_next_run_on(folder: Path, tm
     done = run(folder, "snakemake", "--cores", "1", LEARNED)
     assert "Params have changed since last execution" in done.stdout
     assert "learned results/runs" in done.stdout  # not on from what is there of the other value
-    assert "goes on after epoch" not in done.stdout
+    assert "continuing after epoch" not in done.stdout
     assert run(folder, "snakemake", "--cores", "1", LEARNED).stdout.count("Nothing to be done") == 1
 
 

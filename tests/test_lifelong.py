@@ -190,7 +190,7 @@ def test_a_checkpoint_of_which_one_bit_is_wrong_is_refused(tmp_path, place):
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"t2s0.safetensors: expected tensors of fingerprint \w+, got \w+; remove it"):
+    with pytest.raises(ValueError, match=r"t2s0.safetensors: expected fingerprint \w+, got \w+; remove it"):
         checkpoint.read(path)
 
 

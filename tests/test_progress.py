@@ -92,7 +92,7 @@ def test_killed_after_every_epoch_it_ends_with_the_same_bytes(arguments, tmp_pat
     run(later, tmp_path / "undisturbed")
     for epoch in range(N_EPOCHS + 1):
         killed_after(monkeypatch, epoch, later, tmp_path / "killed")
-        assert f"goes on after epoch {epoch - 1} of 4" in capsys.readouterr().err or epoch == 0
+        assert f"continuing after epoch {epoch - 1} of 4" in capsys.readouterr().err or epoch == 0
     run(later, tmp_path / "killed")
     assert set(contents(tmp_path / "killed")) == OUTPUTS
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
@@ -107,9 +107,9 @@ def test_what_was_begun_with_other_values_or_from_other_files_is_left_for_later(
     synthetic.write_demos(tmp_path / "others_demo.hdf5", [4, 4], 32, INSTRUCTIONS[0])
     others = [a.replace("task0_demo", "others_demo") for a in arguments("t2s")]
     run(others, tmp_path / "killed")
-    assert "goes on" not in capsys.readouterr().err
+    assert "continuing" not in capsys.readouterr().err
     run(arguments("t2s"), tmp_path / "killed")
-    assert "goes on after epoch 2 of 4" in capsys.readouterr().err
+    assert "continuing after epoch 2 of 4" in capsys.readouterr().err
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
 
 
@@ -165,7 +165,7 @@ def test_what_is_damaged_is_not_taken(arguments, tmp_path, monkeypatch, capsys, 
     damaged(path, damage)
     run(arguments("sequential"), tmp_path / "killed")
     if (name, damage) != ("state.safetensors", "removed"):  # then there is nothing to tell
-        assert f"resume: learned from the start: {path}: expected " in capsys.readouterr().err
+        assert f"resume: starting over: {path}: expected " in capsys.readouterr().err
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
 
 
@@ -189,5 +189,5 @@ def test_a_full_disk_is_one_line_and_loses_no_epoch(arguments, tmp_path, monkeyp
     assert contents(entry(out)) == before
     capsys.readouterr()
     run(given, out)
-    assert "goes on after epoch 1 of 4" in capsys.readouterr().err
+    assert "continuing after epoch 1 of 4" in capsys.readouterr().err
     assert contents(out) == contents(tmp_path / "undisturbed")

@@ -47,9 +47,8 @@ def check(chosen: Path) -> Path:
     missing = [name for name in FOLDERS if not (chosen / name).is_dir()]
     if missing:
         raise ValueError(
-            f"no LIBERO scene assets in '{chosen}' (expected a folder '{missing[0]}'); run `python -m t2s.download"
-            " assets`, or name their folder by assets.path in params.yaml or"
-            " $T2S_LIBERO_ASSETS; the suites blocks_* need none"
+            f"no LIBERO scene assets in '{chosen}' (expected a folder '{missing[0]}'); run `t2s download assets`, or"
+            " name their folder by assets.path in params.yaml or $T2S_LIBERO_ASSETS; the suites blocks_* need none"
         )
     return chosen.resolve()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -87,10 +88,19 @@ def check(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 def _read(path: Path) -> list[Mapping[str, Any]]:
     if not path.is_file():
         raise ValueError(f"no episode records '{path}'; run `snakemake` to make them")
-    lines = path.read_text().splitlines()
+    lines = _text(path).splitlines()
     if not lines:
         raise ValueError(f"{path}: expected one record a line, got an empty file; {MEND}")
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def _text(path: Path) -> str:
+    if path.suffix != ".xz":
+        return path.read_text(encoding="utf-8")
+    try:
+        return lzma.decompress(path.read_bytes()).decode("utf-8")
+    except lzma.LZMAError as error:
+        raise ValueError(f"{path}: expected a whole .xz file, got {error}; restore it with `git checkout`") from None
 
 
 def _parse(line: str, where: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Methods of lifelong learning, one file each; t2s/lifelong/methods.py lists them."""
+"""Lifelong learning methods, one file each. t2s/lifelong/methods.py lists them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ from t2s.lifelong.methods import LEARNERS
 
 
 def pick(source: str, method: str) -> tuple[type[Learner], Settings]:
-    """The learner class and the settings of a method; `source` is a params file or JSON (t2s.params.read)."""
+    """The learner class and the settings of a method. `source` is a params file or a JSON object (t2s.params.read).
+
+    Raises: ValueError when the parameters are not valid or have no such method.
+    """
     values = params.method(source, method)
     settings = Settings(params.Policy.read(source), params.Learn.read(source), values)
     return LEARNERS[values.learner], settings
 
 
 def pick_device(name: str) -> torch.device:
-    """`cpu`, `cuda`, or for `auto` cuda where there is one."""
+    """The device called `cpu` or `cuda`; `auto` is cuda if it is available, else cpu."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
 
 
 def load_policy(source: str, method: str, checkpoints: Sequence[Path], task_emb: np.ndarray, sample: bool) -> Actor:
-    """The policy after learning the tasks of `checkpoints` (in order), for an instruction's embedding (d,).
+    """The policy for one task embedding (d,), after the tasks of `checkpoints` were learned in this order.
+
+    With `sample`, the policy samples its actions.
 
     Raises: ValueError when a checkpoint is damaged or does not fit the network.
     """

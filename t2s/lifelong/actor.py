@@ -1,4 +1,4 @@
-"""A learned policy as a rollout sees it: observations in, actions out, chunks replanned as they run."""
+"""A learned policy for rollouts: takes observations and returns actions, predicting a new chunk every few steps."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from t2s import params
 from t2s.model.policy import PolicyNetwork
 
 Observation = dict[str, np.ndarray]
-"""As t2s.data states it."""
+"""One observation, in the format of t2s.data."""
 
 
 class Actor:
-    """A network with one instruction: executes `replan_every` actions of a chunk, then predicts anew.
+    """A policy for one instruction. It executes `replan_every` actions of a chunk, then predicts the next chunk.
 
-    `fingerprint` names the tensors that act on this instruction.
+    `fingerprint`: a hash of the tensors that act on this instruction, the task embedding and `sample`.
     """
 
     def __init__(
@@ -39,14 +39,17 @@ class Actor:
         self.plan: deque[np.ndarray] = deque()
 
     def reset(self, seed: int) -> None:
-        """Starts an episode; `seed` is all the randomness of its actions."""
+        """Starts an episode. `seed` determines all sampling of actions in it."""
         self.plan.clear()
         if self.generator is not None:
             self.generator.manual_seed(seed)
 
     @torch.no_grad()
     def act(self, observe: Callable[[], Observation]) -> Float[np.ndarray, "7"]:
-        """The next action, in [-1, 1]; it looks only when it predicts anew: rendering is most of a rollout's cost."""
+        """The next action in [-1, 1].
+
+        Calls `observe` only to predict a new chunk, because rendering takes most of the time of a rollout.
+        """
         if not self.plan:
             batch = {k: torch.from_numpy(v).to(self.device)[None] for k, v in observe().items()}
             chunk = self.network.actions(batch, self.task_emb, self.generator)[0]

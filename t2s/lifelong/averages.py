@@ -1,4 +1,4 @@
-"""Averages of the weights over the steps: the policy that is saved is steadier than the last step's."""
+"""Moving averages of the weights. The saved policy uses them because the weights of a single step are noisier."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 class Averages:
-    """Exponential moving averages of `parameters`; after step t the decay is min(decay, (1 + t) / (10 + t))."""
+    """Exponential moving averages of `parameters`. The decay at step t = 1, 2, ... is min(decay, (1 + t)/(10 + t))."""
 
     def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
-        """`decay` in [0, 1); 0: the last step's weights."""
+        """Starts from the current weights. `decay` is in [0, 1); with 0 the averages are the latest weights."""
         self.parameters, self.decay = parameters, decay
         self.means = [p.detach().clone() for p in parameters]
         self.n_steps = 0
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes in the weights after one more step."""
+        """Adds the weights after one more step to the averages."""
         self.n_steps += 1
         decay = min(self.decay, (1 + self.n_steps) / (10 + self.n_steps))
         for mean, parameter in zip(self.means, self.parameters, strict=True):
@@ -28,7 +28,7 @@ class Averages:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within, the parameters hold the averages."""
+        """A context in which the parameters hold the averages; afterwards they hold their own weights again."""
         self._swap()
         try:
             yield

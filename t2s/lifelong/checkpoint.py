@@ -1,4 +1,4 @@
-"""Checkpoints on disk: safetensors with one JSON header that says what the tensors are."""
+"""Checkpoints on disk: safetensors files with a JSON header that describes the tensors."""
 
 from __future__ import annotations
 
@@ -19,22 +19,25 @@ from torch import Tensor
 from t2s.data.files import MEND, atomic
 
 TASK_EMB = "task_emb"
-"""Name of the instruction's embedding among the tensors of a checkpoint."""
+"""Name of the task embedding among the tensors of a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one task leaves behind: its tensors, and facts about them (`task`, and what its learner adds)."""
+    """The result of learning one task: tensors, and a header with `task` and the entries that the learner adds."""
 
     tensors: dict[str, Tensor]
     header: dict[str, Any]
 
     def part(self, name: str) -> dict[str, Tensor]:
-        """The tensors stored as `name/...`, by what follows."""
+        """The tensors called `{name}/...`, keyed by the rest of their names."""
         return {n.removeprefix(f"{name}/"): t for n, t in self.tensors.items() if n.startswith(f"{name}/")}
 
     def write(self, path: Path) -> None:
-        """Writes to `path`, which appears only when it is complete; equal checkpoints give equal bytes."""
+        """Writes the checkpoint atomically: `path` appears only when it is complete.
+
+        Equal checkpoints give equal bytes.
+        """
         tensors = {name: self.tensors[name].detach().cpu().contiguous() for name in sorted(self.tensors)}
         header = self.header | {"fingerprint": fingerprint(tensors, self.header)}
         with atomic(path) as temporary:
@@ -42,7 +45,7 @@ class Checkpoint:
 
 
 def read(path: Path) -> Checkpoint:
-    """The checkpoint at `path`.
+    """Reads the checkpoint at `path`.
 
     Raises: ValueError when the file is missing, damaged or not a checkpoint.
     """
@@ -54,22 +57,22 @@ def read(path: Path) -> Checkpoint:
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: expected a checkpoint, got {error}; {MEND}") from None
     if (got := fingerprint(tensors, header)) != expected:
-        raise ValueError(f"{path}: expected tensors of fingerprint {expected}, got {got}; {MEND}")
+        raise ValueError(f"{path}: expected fingerprint {expected}, got {got}; {MEND}")
     return Checkpoint(tensors, header)
 
 
 def known_embeddings(checkpoints: Sequence[Checkpoint]) -> Float[np.ndarray, "k d"]:
-    """Embeddings of the instructions of the tasks that left these checkpoints."""
+    """The task embeddings stored in these checkpoints."""
     return np.stack([c.tensors[TASK_EMB].numpy() for c in checkpoints])
 
 
 def n_parameters(checkpoints: Sequence[Checkpoint]) -> int:
-    """Numbers that these checkpoints hold in all, instructions aside."""
+    """The number of scalars in these checkpoints, without the task embeddings."""
     return sum(t.numel() for c in checkpoints for name, t in c.tensors.items() if name != TASK_EMB)
 
 
 def fingerprint(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-    """A hash of the named tensors and facts: equal exactly when they are, bit for bit."""
+    """A hash of names, tensors and facts, 16 hexadecimal digits. It changes when any bit of them changes."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -1,13 +1,15 @@
-"""ewc: elastic weight consolidation, a pull towards the last task's weights where they mattered.
+"""ewc: elastic weight consolidation, which pulls weights that mattered for earlier tasks back to their last values.
 
     loss + e_lambda sum_i F_i (theta_i - theta*_i)^2,    F <- gamma F + mean over batches of (d loss / d theta)^2
 
 Source: LIBERO (arXiv 2306.03310), `EWC` (lifelong/algos/ewc.py), after Kirkpatrick et al. (arXiv 1612.00796) and, for
-the running F, Schwarz et al. (arXiv 1805.06370). As there, gradients are those of a batch's mean loss, theta* is the
-policy kept of the last task, and the loss on record leaves the penalty out.
-Deviations: F is updated when the next task starts, not when the last ends, since the policy is chosen in between; the
-loss is per action dimension, LIBERO's is their sum, 7 times as much, so that F is 49 and the pull beside the loss 7
-times weaker with the same e_lambda; the penalty's gradient is clipped with the loss's at `clip_norm` (LIBERO: 100).
+the running F, Schwarz et al. (arXiv 1805.06370). As in LIBERO, F uses the gradients of the mean loss of each batch,
+theta* is the kept policy of the last task, and the recorded loss excludes the penalty.
+Deviations:
+- F is updated when the next task starts, not when the last one ends, because the policy is chosen in between.
+- The loss is a mean over the 7 action dimensions, whereas LIBERO sums them. With the same e_lambda, F is therefore 49
+  times smaller, and the penalty is 7 times weaker relative to the loss.
+- The gradient of loss plus penalty is clipped at `clip_norm`; LIBERO clips it at 100.
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ from t2s.lifelong.learner import Windows
 from t2s.lifelong.sequential import Sequential
 
 FISHER = "fisher"
-"""Part of a checkpoint: F of the tasks before it, by the names of the network's parameters."""
+"""Part of a checkpoint: F of the tasks before it, keyed by the names of the network's parameters."""
 
 
 class EWC(Sequential):
-    """Fine-tunes under the penalty."""
+    """Fine-tunes with the EWC penalty. A checkpoint holds the network and F."""
 
     @classmethod
     def reads(cls, task: int) -> list[int]:
@@ -42,7 +44,10 @@ class EWC(Sequential):
         self.fisher = {name: f.to(self.device) for name, f in before.items()}
 
     def look_back(self, windows: Iterable[Windows]) -> None:
-        """Adds the last task's Fisher information at its kept policy, which the network still is."""
+        """Updates F with the Fisher information of the last task, computed at its kept policy.
+
+        The network must still hold that policy, so this runs before the first step.
+        """
         if self.task == 0:
             return
         values = self.settings.method
@@ -51,7 +56,7 @@ class EWC(Sequential):
         self.fisher = {name: values.gamma * self.fisher.get(name, 0.0) + f for name, f in last.items()}
 
     def information(self, windows: Iterable[Windows]) -> dict[str, Tensor]:
-        """Mean over batches of the squared gradient of the loss (the empirical Fisher information, per batch)."""
+        """The empirical Fisher information: the squared gradient of the batch loss, averaged over the batches."""
         named = dict(self.network.named_parameters())
         squares = {name: torch.zeros_like(p) for name, p in named.items()}
         n_batches = 0

@@ -1,4 +1,4 @@
-"""What every method shares: a network, an optimiser that starts anew with each task, one step a batch."""
+"""The base class of all methods: a network, a fresh optimiser for each task, and one step per batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from t2s.model.policy import Batch, PolicyNetwork
 
 
 class Windows(NamedTuple):
-    """A batch of demonstrated windows: observations, instructions, and the chunk of actions that follows each."""
+    """A batch of windows of demonstrations: observations, task embeddings, and the chunk of actions that follows each.
+
+    `valid` marks the actions inside the demonstration.
+    """
 
     observations: Batch
     task_emb: Float[Tensor, "b e"]
@@ -28,7 +31,7 @@ class Windows(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The sections of params.yaml that a learner reads; `method` is that of its own name."""
+    """The sections of params.yaml that a learner reads; `method` is the section of its own method."""
 
     policy: params.Policy
     learn: params.Learn
@@ -36,7 +39,10 @@ class Settings(NamedTuple):
 
 
 class Learner(ABC):
-    """A method of lifelong learning: `start_task`, `look_back`, `observe` for every batch, then `checkpoint`."""
+    """A lifelong learning method.
+
+    For each task, call `start_task`, `optimise`, `look_back`, `observe` for every batch, and `checkpoint`.
+    """
 
     network: PolicyNetwork
     task_emb: Tensor
@@ -49,18 +55,21 @@ class Learner(ABC):
 
     @abstractmethod
     def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
-        """Builds the network for `task` out of the kept checkpoints of tasks 0..task-1.
+        """Builds the network for `task` with embedding (d,) from the kept checkpoints of tasks 0..task-1.
 
         Raises: ValueError when a checkpoint does not fit the network.
         """
 
     @abstractmethod
     def checkpoint(self) -> Checkpoint:
-        """What this task leaves behind, as learned so far."""
+        """The checkpoint of this task with the current weights."""
 
     @abstractmethod
     def counts(self) -> dict[str, Any]:
-        """Tokens and parameters added by this task and held in all, and what was reused; None: there is none."""
+        """The tokens and parameters of this task and in total, the reused tasks, and the similarities to earlier tasks.
+
+        An entry is None where the method has no such quantity.
+        """
 
     @classmethod
     @abstractmethod
@@ -72,30 +81,42 @@ class Learner(ABC):
         sample: bool,
         device: torch.device,
     ) -> Actor:
-        """The policy after learning these tasks, for an instruction's embedding (d,): no task id."""
+        """The policy for a task embedding (d,), after the tasks of `checkpoints` were learned. It gets no task id.
+
+        Raises: ValueError when a checkpoint does not fit the network.
+        """
 
     @classmethod
     def reads(cls, task: int) -> list[int]:
-        """Tasks whose demonstrations learning `task` reads, it the last: it alone."""
+        """The tasks whose demonstrations are needed to learn `task`, with `task` last. By default only `task`."""
         return [task]
 
     def look_back(self, windows: Iterable[Windows]) -> None:  # noqa: B027
-        """Takes what it needs of the earlier tasks that it reads, whose windows come once in batches: nothing."""
+        """Processes the windows of the earlier tasks in `reads`, once and in batches, before the first step.
+
+        By default does nothing.
+        """
 
     def pool(self, n_windows: Sequence[int]) -> Int[Tensor, "n"]:
-        """Windows that an epoch goes through once, counted over the tasks that it reads: those of its own task."""
+        """Indices of the windows that an epoch visits once. By default those of the task itself.
+
+        `n_windows`: number of windows of each task in `reads`. Indices count through these tasks in order.
+        """
         return torch.arange(sum(n_windows[:-1]), sum(n_windows))
 
     def replay(self, n_windows: Sequence[int], generator: torch.Generator) -> Int[Tensor, "m"]:
-        """Windows to learn beside each batch, counted as in `pool`: none."""
+        """Indices of the windows to replay with one batch, counted as in `pool`. By default none."""
         return torch.arange(0)
 
     def penalty(self) -> Float[Tensor, ""] | float:
-        """What a step descends beside the loss: nothing."""
+        """A term added to the loss of every step. By default zero."""
         return 0.0
 
     def optimise(self, trainable: Sequence[nn.Parameter], n_steps: int) -> None:
-        """A fresh AdamW over `trainable` alone (weight decay moves even what has no gradient), warm-up and cosine."""
+        """Creates a fresh AdamW with linear warm-up and cosine decay over `n_steps`.
+
+        It gets only `trainable`, because weight decay also moves parameters whose gradient is zero.
+        """
         learn = self.settings.learn
         self.trainable = list(trainable)
         self.optimizer = torch.optim.AdamW(self.trainable, lr=self.lr, weight_decay=learn.weight_decay, fused=True)
@@ -110,7 +131,7 @@ class Learner(ABC):
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, scale)
 
     def state(self) -> Checkpoint:
-        """All that `look_back` and steps have changed; `load_state` takes it up."""
+        """Everything that `look_back` and the steps have changed, for `load_state`."""
         optimizer = self.optimizer.state_dict()
         tensors: dict[str, Tensor] = {f"trainable/{i}": p for i, p in enumerate(self.trainable)}
         for i, moments in optimizer["state"].items():
@@ -118,7 +139,10 @@ class Learner(ABC):
         return Checkpoint(tensors, {"groups": optimizer["param_groups"], "schedule": self.schedule.state_dict()})
 
     def load_state(self, state: Checkpoint) -> None:
-        """Goes on from a `state`, after `start_task` and `optimise` as they were then, in place of `look_back`."""
+        """Restores a `state` in place of `look_back`.
+
+        Call `start_task` and `optimise` first, with the same arguments as for the learner that made the state.
+        """
         for i, parameter in state.part("trainable").items():
             self.trainable[int(i)].data.copy_(parameter)
         moments: dict[int, dict[str, Tensor]] = {}
@@ -129,11 +153,11 @@ class Learner(ABC):
         self.schedule.load_state_dict(state.header["schedule"])
 
     def loss(self, windows: Windows) -> Float[Tensor, ""]:
-        """The policy's loss on a batch."""
+        """The loss of the policy on a batch."""
         return self.network.loss(*windows)
 
     def observe(self, windows: Windows) -> dict[str, float]:
-        """One optimiser step; the loss, the learning rate and the gradient's norm before clipping."""
+        """Takes one optimiser step. Returns the loss, the learning rate and the gradient norm before clipping."""
         loss = self.loss(windows)
         self.optimizer.zero_grad(set_to_none=True)
         (loss + self.penalty()).backward()

@@ -1,7 +1,7 @@
-"""The learner of every method: a dict literal picks one.
+"""The learner class of every method.
 
-The workflow counts this file to no command's code (`code()` in workflow/rules/common.smk), nor t2s/params.py: a method
-that is added relearns no other.
+The workflow ignores this file and t2s/params.py when it lists the code that a command depends on (`code()` in
+t2s/workflow/sources.py). Adding a method therefore does not rerun the others.
 """
 
 from __future__ import annotations

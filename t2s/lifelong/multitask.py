@@ -1,10 +1,11 @@
-"""multitask: one network learns all tasks so far jointly, from their demonstrations together; the upper bound.
+"""multitask: one network learns all tasks so far jointly from all their demonstrations. It is the upper bound.
 
 Source: LIBERO (arXiv 2306.03310), `Multitask` (lifelong/algos/multitask.py).
-Deviations: LIBERO learns all K tasks once; here stage k learns tasks 0..k anew, so that it has a policy after every
-task, as the others. An epoch goes through the demonstrations of k + 1 tasks: it has k + 1 times the steps and the data
-of the other methods, K (K + 1) / 2 tasks' worth in all. Its learning curve and the epoch that is kept are those of task
-k alone. It is not a lifelong method; its FWT is that of joint learning, its NBT what two joint runs differ by.
+Deviations: LIBERO learns all K tasks once. Here, stage k learns tasks 0..k from scratch, so there is a policy after
+every task, as for the other methods. An epoch covers the demonstrations of k + 1 tasks, which is k + 1 times the steps
+and data of the other methods. All stages together take K (K + 1) / 2 tasks' worth of steps and data. The learning curve
+and the choice of the kept epoch use task k alone.
+This is not a lifelong method: its FWT measures joint learning, and its NBT measures how two joint runs differ.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from t2s.lifelong.sequential import Sequential
 
 
 class Multitask(Sequential):
-    """Starts from fresh weights at every stage."""
+    """Learns all tasks so far from fresh weights at every stage."""
 
     @classmethod
     def reads(cls, task: int) -> list[int]:
@@ -31,5 +32,5 @@ class Multitask(Sequential):
         super().start_task(task, task_emb, [])
 
     def pool(self, n_windows: Sequence[int]) -> Int[Tensor, "n"]:
-        """All windows of all tasks so far."""
+        """Indices of all windows of all tasks so far."""
         return torch.arange(sum(n_windows))

@@ -1,14 +1,18 @@
-"""packnet: every task trains the free weights, keeps the largest quarter of them and frees the rest for later tasks.
+"""packnet: each task trains the free weights, keeps the largest quarter of them and frees the rest for later tasks.
 
 Source: LIBERO (arXiv 2306.03310), `PackNet` (lifelong/algos/packnet.py), after Mallya & Lazebnik (arXiv 1711.05769). As
-there: pruning by magnitude within each map, freed weights are zero, a task acts with its own and all earlier tasks'
-weights, finetuning after pruning starts a fresh optimiser and schedule, policies before pruning count for the learning
-curve but are never kept.
-Deviations: LIBERO finetunes for 50 further epochs, here the share `post_prune_share` of the same budget as the other
-methods', and these policies are on the learning curve too; biases and norms learn with the first task and are frozen
-then (as Mallya & Lazebnik do; LIBERO never trains them); other tasks' weights are restored after every step, as AdamW's
-weight decay would move them (in LIBERO it does); gradients are masked before they are clipped, not after. PackNet is
-told the task at test; here the nearest known instruction names it, as in t2s.
+in LIBERO, each map is pruned by magnitude and freed weights are set to zero. A task acts with its own weights and those
+of all earlier tasks. Fine-tuning after pruning starts with a fresh optimiser and schedule. Policies from before pruning
+count for the learning curve but are never kept.
+Deviations:
+- Fine-tuning takes the share `post_prune_share` of the budget that all methods have, and its policies are on the
+  learning curve too. LIBERO fine-tunes for 50 further epochs.
+- Biases and norms learn with the first task and are frozen afterwards, as in Mallya & Lazebnik. LIBERO never trains
+  them.
+- Weights of other tasks are restored after every step, because the weight decay of AdamW would move them, as it does in
+  LIBERO.
+- Gradients are masked before clipping, not after.
+- The nearest known instruction selects the task at test time, as in t2s. PackNet is given the task id.
 """
 
 from __future__ import annotations
@@ -29,18 +33,18 @@ from t2s.lifelong.sequential import Sequential
 from t2s.model.scaling import nearest
 
 OWNER = "owner"
-"""Part of a checkpoint: the task that owns each weight, counted from 1; 0: free."""
+"""Part of a checkpoint: the task that owns each weight, counted from 1. Free weights have 0."""
 
 
 class PackNet(Sequential):
-    """Owners part the weights of one network among the tasks; a checkpoint is all weights and their owners."""
+    """Shares the weights of one network among the tasks. A checkpoint holds all weights and their owners."""
 
     def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
         super().start_task(task, task_emb, earlier)
         weights = {name: p for name, p in self.network.named_parameters() if p.dim() > 1}
         if earlier:
             if not earlier[-1].header["finished"]:
-                raise ValueError(f"expected a pruned policy of task {task - 1}, got one that owns all weights")
+                raise ValueError(f"expected a pruned policy of task {task - 1}, got an unpruned one")
             self.owner = {name: o.to(self.device) for name, o in earlier[-1].part(OWNER).items()}
             for name, parameter in self.network.named_parameters():
                 parameter.requires_grad_(name in weights)
@@ -54,15 +58,15 @@ class PackNet(Sequential):
             weight.register_hook(functools.partial(self.masked, name))
 
     def mine(self, name: str) -> Bool[Tensor, "..."]:
-        """Where a map's weights belong to this task."""
+        """A mask of the weights of one map that this task owns."""
         return self.owner[name] == self.task + 1
 
     def masked(self, name: str, gradient: Tensor) -> Tensor:
-        """The gradient of a map's weights, zero where they are not this task's."""
+        """The gradient of one map's weights, set to zero for weights that this task does not own."""
         return gradient * self.mine(name)
 
     def optimise(self, trainable: Sequence[nn.Parameter], n_steps: int) -> None:
-        """An optimiser until pruning, after which there comes another."""
+        """Creates the optimiser for the steps before pruning. `observe` creates another one after pruning."""
         values = self.settings.method
         assert isinstance(values, params.PackNet)
         self.n_after = round(values.post_prune_share * n_steps)
@@ -70,7 +74,7 @@ class PackNet(Sequential):
         super().optimise(trainable, self.n_before)
 
     def observe(self, windows: Windows) -> dict[str, float]:
-        """One step on this task's weights; all others stay as they are, bit for bit."""
+        """Takes one step on the weights of this task; all other weights stay bit-identical. Prunes when it is due."""
         if self.step == self.n_before:
             self.prune()
             super().optimise(self.trainable, self.n_after)
@@ -82,7 +86,7 @@ class PackNet(Sequential):
         return row
 
     def prune(self) -> None:
-        """Frees the smallest share `prune_perc` of this task's weights of every map, and sets them to zero."""
+        """Frees the smallest share `prune_perc` of this task's weights in each map and sets them to zero."""
         values = self.settings.method
         assert isinstance(values, params.PackNet)
         for name, weight in self.weights.items():
@@ -93,7 +97,7 @@ class PackNet(Sequential):
 
     def checkpoint(self) -> Checkpoint:
         kept = super().checkpoint()
-        # An average over steps before pruning would leave what is freed not quite zero.
+        # Averages include steps before pruning, so freed weights would not be exactly zero.
         packed = {name: torch.where(owner > 0, kept.tensors[name], 0.0) for name, owner in self.owner.items()}
         header = {"task": self.task, "finished": self.pruned}
         return Checkpoint(kept.tensors | packed | self._owners() | {TASK_EMB: self.task_emb}, header)
@@ -114,7 +118,10 @@ class PackNet(Sequential):
         return {f"{OWNER}/{name}": owner for name, owner in self.owner.items()}
 
     def counts(self) -> dict[str, Any]:
-        """New are the parameters that the task owns once pruned; with the first task biases and norms as well."""
+        """As in `Learner`. New parameters are those that the task owns once pruned.
+
+        For the first task, biases and norms are new as well.
+        """
         counts = super().counts()
         n = sum(int(self.mine(name).sum()) for name in self.weights)
         if self.task == 0:
@@ -128,14 +135,14 @@ class PackNet(Sequential):
         tensors = dict(latest.tensors)
         for name, owner in latest.part(OWNER).items():
             acts = (owner > 0) & (owner <= task + 1)
-            tensors[name] = torch.where(acts, tensors[name], 0.0)  # a product would leave zeros of either sign
+            tensors[name] = torch.where(acts, tensors[name], 0.0)  # a product could give -0.0
         return Checkpoint(tensors, latest.header)
 
 
 def smallest_share(
     weight: Float[Tensor, "*shape"], mine: Bool[Tensor, "*shape"], share: float
 ) -> Bool[Tensor, "*shape"]:
-    """Where the smallest `share` of the weights of one task is, by magnitude."""
+    """A mask of the smallest `share` of the weights in `mine`, by magnitude."""
     magnitude = torch.where(mine, weight.abs(), torch.inf).flatten()
     found = torch.zeros_like(mine).flatten()
     found[magnitude.argsort(stable=True)[: round(share * int(mine.sum()))]] = True

@@ -1,4 +1,7 @@
-"""Progress within a task, kept after every epoch: a job that was killed goes on from there, to the same bytes."""
+"""Progress within a task, saved after every epoch.
+
+A killed job continues from there and ends with the same bytes as an uninterrupted one.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from t2s.lifelong.checkpoint import Checkpoint
 from t2s.lifelong.learner import Learner
 
 Rows = list[dict[str, Any]]
-"""Losses, one row an epoch."""
+"""Losses, one row per epoch."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What changes while a task is learned, beside the rows of losses."""
+    """Everything that changes while a task is learned, except the rows of losses."""
 
     learner: Learner
     averages: Averages
@@ -30,9 +33,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Progress:
-    """A folder with the policies of the epochs that have passed, and the state after the last one.
+    """A folder with the policies of the finished epochs and the state after the last of them.
 
-    Whoever learns with other values, files or code takes another folder (t2s.data.cache.key). `title` is for people.
+    The name of the folder depends on parameters, input files and code (t2s.data.cache.key), so runs that differ in
+    these use different folders. `title` labels the progress bar.
     """
 
     folder: Path
@@ -46,7 +50,10 @@ class Progress:
         return self.folder / f"epoch{epoch}.safetensors"
 
     def write(self, run: Run, rows: Rows, eval_epochs: Sequence[int]) -> None:
-        """Keeps the state after the last row's epoch, and its policy where one is due; both appear whole."""
+        """Saves the state after the epoch of the last row, and its policy if that is an evaluation epoch.
+
+        Both files are written atomically.
+        """
         epoch = len(rows)
         if epoch in eval_epochs:
             with run.averages.applied():
@@ -57,14 +64,17 @@ class Progress:
         Checkpoint(tensors, learned.header | {"rows": rows}).write(self.path)
 
     def restore(self, run: Run, eval_epochs: Sequence[int]) -> Rows | None:
-        """Takes up the state that was kept; None, and a line on stderr, where there is none that is whole."""
+        """Restores the saved state into `run` and returns its rows; None if there is no state or it is damaged.
+
+        Prints whether it continues or starts over. Deletes a damaged state and its policies.
+        """
         if not self.path.is_file():
             return None
         try:
             state = self._read(eval_epochs)
         except ValueError as error:
-            print(f"resume: learned from the start: {error}", file=sys.stderr)
-            for path in [self.path, *self.folder.glob("epoch*.safetensors")]:  # none of it may meet what comes now
+            print(f"resume: starting over: {error}", file=sys.stderr)
+            for path in [self.path, *self.folder.glob("epoch*.safetensors")]:  # do not mix old files with new ones
                 path.unlink()
             return None
         rows: Rows = state.header["rows"]
@@ -73,7 +83,7 @@ class Progress:
             run.averages.means[int(i)].copy_(mean)
         run.averages.n_steps = rows[-1]["step"] if rows else 0
         run.generator.set_state(state.tensors["generator"])
-        print(f"resume: goes on after epoch {len(rows)} of {max(eval_epochs)}: {self.path}", file=sys.stderr)
+        print(f"resume: continuing after epoch {len(rows)} of {max(eval_epochs)}: {self.path}", file=sys.stderr)
         return rows
 
     def _read(self, eval_epochs: Sequence[int]) -> Checkpoint:
@@ -81,5 +91,5 @@ class Progress:
         for epoch in range(len(state.header["rows"]) + 1):
             if epoch in eval_epochs:
                 checkpoint.read(self.policy(epoch))
-        tensors = {name: tensor.clone() for name, tensor in state.tensors.items()}  # the file is mapped, not read
+        tensors = {name: tensor.clone() for name, tensor in state.tensors.items()}  # else memory-mapped
         return Checkpoint(tensors, state.header)

@@ -1,7 +1,7 @@
-"""sequential: one ordinary network fine-tuned on one task after another, with nothing against forgetting.
+"""sequential: one ordinary network, fine-tuned on one task after another without any protection against forgetting.
 
-Source: LIBERO (arXiv 2306.03310), `Sequential` (lifelong/algos/base.py): the lower bound. The optimiser starts anew
-with each task. T2S's ablation "plain" (ordinary maps in place of tokens, nothing else) is this method.
+Source: LIBERO (arXiv 2306.03310), `Sequential` (lifelong/algos/base.py), the lower bound. Each task starts with a fresh
+optimiser. This method is also the ablation "plain" of T2S, which only replaces tokens by ordinary maps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from t2s.model.policy import PolicyNetwork
 
 
 class Sequential(Learner):
-    """Every tensor learns with every task; a checkpoint holds all of them."""
+    """Trains all parameters on every task. A checkpoint holds the whole network."""
 
     def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
         self.task = task
@@ -50,7 +50,7 @@ class Sequential(Learner):
 
     @classmethod
     def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
-        """The network that acts on an instruction's embedding (d,), after the tasks that left these checkpoints."""
+        """The weights that act for a task embedding (d,), after the tasks of `checkpoints` were learned."""
         return checkpoints[-1]
 
     @classmethod
@@ -70,14 +70,14 @@ class Sequential(Learner):
 
 
 def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The tensors of a checkpoint that are the network's; other parts have a `/` in their names."""
+    """The tensors of a checkpoint that belong to the network. The names of other parts contain a `/`."""
     return {name: t for name, t in checkpoint.tensors.items() if "/" not in name and name != TASK_EMB}
 
 
 def load(network: PolicyNetwork, checkpoint: Checkpoint) -> None:
-    """Loads a whole network.
+    """Loads the weights of a checkpoint into `network`.
 
-    Raises: ValueError naming the first tensor that does not fit.
+    Raises: ValueError that names the first tensor that is missing, unknown or of the wrong shape.
     """
     expected: dict[str, Tensor] = network.state_dict()
     found = weights(checkpoint)

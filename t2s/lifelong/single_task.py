@@ -1,7 +1,9 @@
-"""single_task: a fresh network for every task, kept for that task alone; no transfer and no forgetting.
+"""single_task: a separate network for every task, without transfer and without forgetting.
 
-Source: LIBERO (arXiv 2306.03310), `SingleTask` (lifelong/algos/single_task.py): every task starts from the same initial
-weights. Deviation: LIBERO keeps only the last network; here each is kept and, as in t2s, found by its instruction.
+Source: LIBERO (arXiv 2306.03310), `SingleTask` (lifelong/algos/single_task.py). Every task starts from the same initial
+weights.
+Deviation: LIBERO keeps only the last network. Here every network is kept, and the nearest known instruction selects
+one, as in t2s.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from t2s.model.scaling import nearest
 
 
 class SingleTask(Sequential):
-    """Learns nothing from earlier tasks and takes nothing from them; a checkpoint is one task's network."""
+    """Learns each task independently of the others. A checkpoint holds the network of one task."""
 
     def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
         super().start_task(task, task_emb, [])

@@ -1,7 +1,7 @@
-"""t2s: Tokenized Skill Scaling (arXiv 2508.01167) as docs/method.md reconstructs it.
+"""t2s: Tokenized Skill Scaling (arXiv 2508.01167), as reconstructed in docs/method.md.
 
-Every linear map is a Pattention. The first task learns the base group; each later task picks, by its instruction, the
-earlier tasks whose groups it reuses and how many tokens it adds, and trains the added tokens alone.
+Every map is a Pattention. The first task learns the base group. For each later task, its instruction decides which
+earlier tasks to reuse and how many tokens to add; only the added tokens are trained.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from t2s.model.scaling import active_groups, n_new_tokens, nearest, reused_tasks
 
 
 class T2S(Learner):
-    """Learns groups of tokens; a checkpoint is a delta: one task's groups, its active set and its embedding."""
+    """Learns one group of tokens per task. A checkpoint is a delta: that group, the active groups and the embedding."""
 
     def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
         values = self.settings.method
@@ -44,7 +44,7 @@ class T2S(Learner):
             n_new = n_new_tokens(values, self.similarity)
             if n_new:
                 self.bank.grow(task, n_new, generator, zero=True)
-            else:  # the policy is that of the reused tasks
+            else:  # without new tokens, the reused groups act alone
                 self.active.remove(task)
             self.lr = values.new_lr
         self.bank.activate(self.active)
@@ -84,15 +84,15 @@ class T2S(Learner):
 
 
 def rebuild(settings: Settings, checkpoints: Sequence[Checkpoint], task_emb_dim: int) -> tuple[PolicyNetwork, Bank]:
-    """A network that holds the groups of these checkpoints, none of them active yet.
+    """A network and its bank with the groups of these checkpoints, none of them active.
 
-    Raises: ValueError when a delta does not fit the network.
+    Raises: ValueError when a checkpoint does not fit the network.
     """
     values = settings.method
     assert isinstance(values, params.T2S)
     network = PolicyNetwork(settings.policy, task_emb_dim, Tokenised(values))
     bank = Bank(network)
     for checkpoint in checkpoints:
-        if checkpoint.header["task"] in checkpoint.header["active"]:  # else it added no tokens
+        if checkpoint.header["task"] in checkpoint.header["active"]:  # otherwise it added no tokens
             bank.load_group(checkpoint.header["task"], checkpoint.tensors)
     return network, bank

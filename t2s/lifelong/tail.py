@@ -1,12 +1,16 @@
-"""tail: a network learned on the first task and frozen, and low-rank adapters of its own for every later task.
+"""tail: a network learned on the first task and then frozen, with separate low-rank adapters for every later task.
 
-    W_k = W + U_k D_k    of every linear map and convolution; D_k: (rank, d_in) random, U_k: (d_out, rank) zero at first
+    W_k = W + U_k D_k    for every linear map and convolution
 
-Source: TAIL (arXiv 2310.05905), its LoRA variant (arXiv 2106.09685). Of TAIL the abstract and summaries by others were
-at hand: rank 8, factor alpha / rank = 1, on queries and values of attention, fusion module and head trained as well.
-Deviations: TAIL's base is far larger and pretrained on other data, here the first task is the base as in t2s; here
-every map has an adapter and nothing else trains; TAIL is told which adapter acts, here the nearest known instruction
-names it.
+with D_k: (rank, d_in) initially random and U_k: (d_out, rank) initially zero.
+
+Source: TAIL (arXiv 2310.05905), its LoRA variant (arXiv 2106.09685). Only the abstract of TAIL and summaries by others
+were available. They describe rank 8, factor alpha / rank = 1, adapters on the queries and values of attention, and a
+fusion module and head that are trained as well.
+Deviations:
+- The base is the network of the first task, as in t2s. TAIL's base is far larger and pretrained on other data.
+- Every map has an adapter, and nothing else is trained.
+- The nearest known instruction selects the adapters. TAIL is told which adapters to use.
 """
 
 from __future__ import annotations
@@ -27,18 +31,18 @@ from t2s.lifelong.sequential import Sequential, weights
 from t2s.model.scaling import nearest
 
 DOWN, UP = "down", "up"
-"""Parts of a later task's checkpoint: D_k and U_k, by the names of the maps."""
+"""Parts of the checkpoint of a later task: D_k and U_k, keyed by the names of the maps."""
 
 
 def adapted(
     weight: Float[Tensor, "d_out *d_in"], down: Float[Tensor, "r n"], up: Float[Tensor, "d_out r"]
 ) -> Float[Tensor, "d_out *d_in"]:
-    """W + U D; a convolution's filters are rows of c_in * kernel**2 numbers."""
+    """W + U D. The filters of a convolution are flattened to rows of c_in * kernel**2 weights."""
     return weight + (up @ down).view_as(weight)
 
 
 class Adapter(nn.Module):
-    """Low-rank change of one weight (torch.nn.utils.parametrize); none at first."""
+    """A low-rank change of one weight, for torch.nn.utils.parametrize. Initially zero."""
 
     def __init__(self, weight: Tensor, rank: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -52,7 +56,7 @@ class Adapter(nn.Module):
 
 
 class TAIL(Sequential):
-    """The first task learns all weights, a later one its adapters; a checkpoint is what its task learned."""
+    """Trains all weights on the first task, and only adapters on later tasks. A checkpoint holds what was trained."""
 
     def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
         values = self.settings.method

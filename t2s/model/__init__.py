@@ -1,1 +1,1 @@
-"""The network: Pattention, the bank of token groups, language-guided scaling, encoders, policy, heads."""
+"""The policy network: Pattention, the token bank, language-guided scaling, encoders and action heads."""

@@ -1,4 +1,4 @@
-"""The token bank of a network: all its Pattentions together, grown and read by group."""
+"""The token bank: grows, activates, freezes and loads one task's tokens in all Pattentions of a network."""
 
 from __future__ import annotations
 
@@ -11,38 +11,43 @@ from t2s.model.pattention import Pattention
 
 
 class Bank:
-    """The Pattentions of `network`, of which there must be no other parameters."""
+    """All Pattentions of `network`. The network must have no other parameters."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         self.maps = {n: m for n, m in network.named_modules() if isinstance(m, Pattention)}
 
     def grow(self, task: int, n_tokens: int, generator: torch.Generator, zero: bool) -> None:
-        """Adds the group of `task` to every map; with `zero` values it changes no output."""
+        """Adds a group for `task` to every Pattention. `n_tokens` is the count before each map's own factors.
+
+        With `zero`, the values are zero and the new group changes no output.
+
+        Raises: ValueError when `task` already has a group.
+        """
         for pattention in self.maps.values():
             pattention.add_group(str(task), n_tokens, generator, zero)
 
     def activate(self, tasks: Iterable[int]) -> None:
-        """Lets exactly the groups of these tasks take part; a map may lack some (a task that adds no tokens)."""
+        """Activates the groups of these tasks and no others. Skips tasks without a group: they added no tokens."""
         names = [str(task) for task in tasks]
         for pattention in self.maps.values():
             pattention.active = [n for n in names if n in pattention.key_param_tokens]
 
     def train_only(self, task: int) -> list[nn.Parameter]:
-        """Freezes all but the group of `task`, whose parameters it returns."""
+        """Freezes everything except the group of `task` and returns the parameters of that group."""
         mine = self.group(task)
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name in mine)
         return [p for p in self.network.parameters() if p.requires_grad]
 
     def group(self, task: int) -> dict[str, Tensor]:
-        """The tensors of one task, by their names in the network."""
+        """The tensors of one task, keyed by their names in the network."""
         return {n: p for n, p in self.network.named_parameters() if n.rsplit(".", 1)[1] == str(task)}
 
     def load_group(self, task: int, tensors: Mapping[str, Tensor]) -> None:
-        """Adds the group of `task` with the values of a checkpoint.
+        """Adds the group of `task` from the tensors of a checkpoint.
 
-        Raises: ValueError when a map is missing, unknown, or of another shape.
+        Raises: ValueError when tokens of a Pattention are missing or have the wrong shape.
         """
         for name, pattention in self.maps.items():
             keys = tensors.get(f"{name}.key_param_tokens.{task}")
@@ -52,12 +57,12 @@ class Bank:
             expected = (len(keys), pattention.d_in), (len(keys), pattention.d_out)
             if (tuple(keys.shape), tuple(values.shape)) != expected:
                 got = (tuple(keys.shape), tuple(values.shape))
-                raise ValueError(f"expected keys and values {expected} for '{name}', got {got}")
+                raise ValueError(f"expected keys and values of shapes {expected} for '{name}', got {got}")
             pattention.key_param_tokens[str(task)] = nn.Parameter(keys)
             pattention.value_param_tokens[str(task)] = nn.Parameter(values)
 
     def n_tokens(self, tasks: Sequence[int]) -> int:
-        """Tokens (key-value pairs) of these tasks, over all maps."""
+        """The number of tokens (key-value pairs) that these tasks hold in all Pattentions."""
         names = {str(task) for task in tasks}
         return sum(
             len(keys)

@@ -1,10 +1,10 @@
-"""Action heads over a chunk of H actions: a Gaussian mixture (LIBERO's), or a point with L1 loss.
+"""Action heads that predict a chunk of H actions: a Gaussian mixture (as LIBERO) or a point estimate with L1 loss.
 
     GMM:  p(a) = sum_m softmax(w)_m N(a; tanh(mu_m), sigma_m),   sigma_m = MIN_STD + (MAX_STD - MIN_STD) sigmoid(s_m),
           a: (H, 7) as one vector
     L1:   |a - tanh(mu)|
 
-The modes are over whole chunks: the actions of a chunk come from one mode.
+Each mode describes a whole chunk, so all actions of a chunk come from the same mode.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from t2s.model.maps import Maps
 
 ACTION_DIM = 7
 MIN_STD, MAX_STD = 0.05, 0.5
-"""Least and largest standard deviation of a mode, in units of action (LIBERO: from 1e-4, without bound).
+"""Smallest and largest standard deviation of a mode [action units]. LIBERO: at least 1e-4, no upper bound.
 
-Below, a few samples rule the likelihood. Above, a mode whose mean is wrong gets wide instead of right: the gradient of
-the mean falls with the variance (Seitzer et al., arXiv 2203.09168).
+With a smaller minimum, a few samples dominate the likelihood. With a larger maximum, a mode with a wrong mean widens
+instead of moving: the gradient of the mean shrinks as the variance grows (Seitzer et al., arXiv 2203.09168).
 """
 
 
 class L1Head(nn.Module):
-    """Predicts one chunk."""
+    """Predicts one chunk directly."""
 
     def __init__(self, policy: params.Policy, maps: Maps) -> None:
         super().__init__()
@@ -34,19 +34,19 @@ class L1Head(nn.Module):
         self.out = maps.head(policy.embed_dim, policy.chunk_len * ACTION_DIM)
 
     def actions(self, x: Float[Tensor, "b d"], generator: torch.Generator | None) -> Float[Tensor, "b h 7"]:
-        """The chunk; there is nothing to sample."""
+        """The predicted chunk. The head is deterministic and ignores `generator`."""
         return torch.tanh(self.out(x)).unflatten(-1, (self.chunk_len, ACTION_DIM))
 
     def loss(
         self, x: Float[Tensor, "b d"], target: Float[Tensor, "b h 7"], valid: Bool[Tensor, "b h"]
     ) -> Float[Tensor, ""]:
-        """Mean absolute error over the actions inside the demonstration."""
+        """Mean absolute error over the actions that `valid` marks, those inside the demonstration."""
         error = (self.actions(x, None) - target).abs().mean(-1)
         return (error * valid).sum() / valid.sum()
 
 
 class GMMHead(nn.Module):
-    """Predicts a Gaussian mixture over chunks (LIBERO, `policy_head: GMMHead`, 5 modes)."""
+    """Predicts a Gaussian mixture over chunks (LIBERO: `policy_head: GMMHead` with 5 modes)."""
 
     def __init__(self, policy: params.Policy, maps: Maps) -> None:
         super().__init__()
@@ -63,7 +63,10 @@ class GMMHead(nn.Module):
         return MIN_STD + (MAX_STD - MIN_STD) * torch.sigmoid(self.scale(x)).unflatten(-1, self.shape)
 
     def actions(self, x: Float[Tensor, "b d"], generator: torch.Generator | None) -> Float[Tensor, "b h 7"]:
-        """The mean of a mode: the most likely one, or one drawn with `generator` (as LIBERO, almost without noise)."""
+        """The mean of one mode: the most likely mode, or one sampled with `generator`.
+
+        LIBERO also samples the mode and adds almost no noise to its mean.
+        """
         logits = self.logits(x)
         if generator is None:
             mode = logits.argmax(-1)
@@ -74,7 +77,7 @@ class GMMHead(nn.Module):
     def loss(
         self, x: Float[Tensor, "b d"], target: Float[Tensor, "b h 7"], valid: Bool[Tensor, "b h"]
     ) -> Float[Tensor, ""]:
-        """Negative log likelihood of the chunk, per action dimension [nat]."""
+        """Negative log-likelihood of the valid actions, per action dimension and without the constant [nat]."""
         std = self.stds(x)
         z = (target[:, None] - self.means(x)) / std
         log_prob = -(0.5 * z.square() + std.log()).sum(-1)  # (b, m, h)

@@ -1,4 +1,7 @@
-"""What the network is made of: tokenised maps (T2S), or ordinary ones of the same shape (every other method)."""
+"""The layers that the policy network is built from.
+
+T2S uses tokenised maps (Pattention). Every other method uses ordinary maps of the same shape.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from t2s import params
 from t2s.model.pattention import Pattention, PattentionConv
 
 FFN_FACTOR = 4
-"""Hidden units of a feed-forward network per feature, and tokens of its Pattention per token elsewhere."""
+"""Expansion of the feed-forward network: hidden units per feature, or tokens relative to other Pattentions."""
 
 
 class Maps(Protocol):
-    """Makes the maps of a network."""
+    """Builds the maps of a network."""
 
     def linear(self, d_in: int, d_out: int) -> nn.Module: ...
     def conv(self, c_in: int, c_out: int, kernel: int, stride: int) -> nn.Module: ...
@@ -23,7 +26,7 @@ class Maps(Protocol):
 
 
 class Plain:
-    """Ordinary linear maps with bias, convolutions with group norm and GELU."""
+    """Ordinary maps: linear layers with bias, and convolutions followed by group norm and GELU."""
 
     def linear(self, d_in: int, d_out: int) -> nn.Module:
         return nn.Linear(d_in, d_out)
@@ -40,7 +43,10 @@ class Plain:
 
 
 class Tokenised:
-    """Every linear map a Pattention, still without tokens: the bank adds them. A convolution keeps its GELU."""
+    """Pattention in place of every map. The token bank adds the tokens later.
+
+    A tokenised convolution keeps the GELU of an ordinary one but drops its group norm.
+    """
 
     def __init__(self, values: params.T2S) -> None:
         self.values = values

@@ -1,19 +1,24 @@
-"""Linear maps as cross-attention between the input and parameter tokens, in groups that leave one another alone.
+"""Pattention: a linear map as cross-attention between the input and groups of parameter tokens.
 
 TokenFormer (arXiv 2410.23168, eq. 4-6) replaces `y = x W` by
 
     Pattention(x, K, V) = Theta(x K^T) V,    Theta(A) = GeLU(A / ||A||_2 * sqrt(n)),
 
-with K: (n, d_in) the key and V: (n, d_out) the value parameter tokens. Its norm runs over all tokens, so that adding
-tokens changes what the old ones compute. Here the tokens come in groups, and the norm runs over the scores of the base
-alone, which no later task changes:
+with key parameter tokens K: (n, d_in) and value parameter tokens V: (n, d_out). TokenFormer normalises over all tokens,
+so adding tokens changes what the old ones compute. This module puts the tokens of each task in a group of their own and
+normalises by the scores of the base group 0, which no later task changes:
 
     y = sum over active groups g of  GeLU(x K_g^T / ||x K_0^T||_2 * sqrt(n_0)) V_g.
 
-An added group so matters where its keys match the input well beside the base's; with a norm of its own it would matter
-everywhere alike. A group whose values are zero adds nothing; a group that is not active takes no part, so that what was
-learned with the others stays the same, bit for bit. Of a convolution the norm runs over the pixels of an image as well:
-per pixel it would leave only which keys a patch matches, not how well.
+With this norm (`added_norm: base`), an added group has most effect where its keys match the input well compared with
+the base keys. With a norm of its own (`added_norm: own`), its effect would not depend on how well its keys match.
+
+Growth adds a group with random keys and zero values. This is the reverse of TokenFormer, which adds zero keys and
+random values. A group with zero values changes no output. Inactive groups are not computed, so the policies of earlier
+tasks stay bit-identical.
+
+In a convolution, the norm runs over the tokens and all pixels of an image (`conv_norm: image`). A norm per pixel would
+keep which keys a patch matches, but lose how well it matches them.
 """
 
 from __future__ import annotations
@@ -29,27 +34,31 @@ from torch import Tensor, nn
 from t2s import params
 
 EPS = 1e-6
-"""Added to the mean square of a row of scores: a row of zeros stays zero."""
+"""Added to the mean square of the scores, so that all-zero scores stay zero instead of NaN."""
 
 GELU_POWER = 0.425
-"""E[GeLU(z)^2] for z ~ N(0, 1): what one normalised score contributes to the power of the output."""
+"""E[GeLU(z)^2] for z ~ N(0, 1): the mean square of one normalised score after GeLU."""
 
 
 def inverse_rms(scores: Float[Tensor, "... n"], n_axes: int = 1) -> Float[Tensor, "... #n"]:
-    """sqrt(n) / ||A||_2 along the token axis; with `n_axes` > 1 along so many of the last axes."""
+    """sqrt(n) / ||A||_2 over the last `n_axes` axes: 1 for the token axis alone, 3 for height, width and tokens."""
     axes = tuple(range(-n_axes, 0))
     return (scores.square().mean(axes, keepdim=True) + EPS).rsqrt()
 
 
 def theta(scores: Float[Tensor, "... n"], scale: Float[Tensor, "... #n"]) -> Float[Tensor, "... n"]:
-    """GeLU(A / ||A||_2 * sqrt(n)): TokenFormer's `l2_norm_gelu` (arXiv 2410.23168, eq. 6); `scale` is `inverse_rms`."""
+    """GeLU(A / ||A||_2 * sqrt(n)), TokenFormer's `l2_norm_gelu` (arXiv 2410.23168, eq. 6).
+
+    `scale`: sqrt(n) / ||A||_2, from `inverse_rms`.
+    """
     return F.gelu(scores * scale)
 
 
 class Pattention(nn.Module):
-    """A map from d_in to d_out features whose parameters are tokens, in groups named after the task that added them.
+    """A map from d_in to d_out features whose parameters are key and value tokens.
 
-    `active` names the groups that take part, in the order they are summed: the base first.
+    Each group of tokens is named after the task that added it. `active` names the groups that the output sums, in this
+    order. The base group comes first.
     """
 
     def __init__(
@@ -62,10 +71,12 @@ class Pattention(nn.Module):
         new_factor: int = 1,
         n_norm_axes: int = 1,
     ) -> None:
-        """`added_norm`: whose scores the norm of an added group runs over, along `n_norm_axes` of the last axes.
+        """Creates the map without tokens.
 
-        `factor` multiplies the number of tokens of every group of this map (the FFN has more, as usual), `new_factor`
-        that of added groups once more.
+        `added_norm`: an added group is normalised by the scores of the `base` group or by its `own`.
+        `factor`: multiplies the number of tokens of every group; the FFN uses it to be wider than other maps.
+        `new_factor`: multiplies the number of tokens of added groups again.
+        `n_norm_axes`: how many of the last axes of the scores the norm runs over.
         """
         super().__init__()
         self.d_in, self.d_out, self.factor, self.new_factor = d_in, d_out, factor, new_factor
@@ -75,11 +86,11 @@ class Pattention(nn.Module):
         self.active: list[str] = []
 
     def add_group(self, name: str, n_tokens: int, generator: torch.Generator, zero: bool) -> None:
-        """Adds a group of `n_tokens * factor` tokens, `new_factor` times as many if it is not the first.
+        """Adds a group of `n_tokens * factor` tokens, or `new_factor` times as many if it is not the first group.
 
-        Keys are random; values zero or giving unit variance.
+        Keys are random. Values are zero with `zero`; otherwise they are random and give outputs of unit variance.
 
-        Raises: ValueError if there is a group of that name.
+        Raises: ValueError when a group of this name exists.
         """
         if name in self.key_param_tokens:
             raise ValueError(f"expected a new group, got '{name}'; have {list(self.key_param_tokens)}")
@@ -99,12 +110,12 @@ class Pattention(nn.Module):
         return functools.reduce(torch.add, parts)
 
     def scores(self, x: Float[Tensor, "... d_in"], keys: Float[Tensor, "n d_in"]) -> Float[Tensor, "... n"]:
-        """Inner products of the input with the keys of one group."""
+        """Inner products of the input and the keys of one group."""
         return F.linear(x, keys)
 
 
 class PattentionConv(Pattention):
-    """A convolution as Pattention over patches: keys as filters, Theta, values as a 1x1 convolution."""
+    """A convolution as Pattention over patches: keys as filters, then Theta, then values as a 1x1 convolution."""
 
     def __init__(
         self,
@@ -123,6 +134,6 @@ class PattentionConv(Pattention):
         return super().forward(x).movedim(-1, 1)
 
     def scores(self, x: Float[Tensor, "b c_in h w"], keys: Float[Tensor, "n d_in"]) -> Float[Tensor, "b h2 w2 n"]:
-        """Inner products of every patch with the keys of one group."""
+        """Inner products of every patch and the keys of one group."""
         filters = keys.unflatten(1, (-1, self.kernel, self.kernel))
         return F.conv2d(x, filters, stride=self.stride, padding=self.padding).movedim(1, -1)

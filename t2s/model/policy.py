@@ -1,11 +1,11 @@
-"""The policy network: two cameras, proprioception and the instruction to a chunk of actions.
+"""The policy network: maps two camera images, proprioception and a task embedding to a chunk of actions.
 
-    image -> convolutions (8x8 stride 4, 3x3 stride 2) -> spatial softmax (2 C numbers) -> linear -> one token a camera
-    {agentview, eye_in_hand, proprioception, language} -> n_layers of pre-norm attention and FFN
+    image -> convolutions (8x8 stride 4, 3x3 stride 2) -> spatial softmax (2 C numbers) -> linear -> token, per camera
+    {agentview, eye_in_hand, proprioception, language} tokens -> n_layers of pre-norm attention and FFN
     language token -> action head
 
-Layer norms have no parameters (TokenFormer), so that nothing outside the maps can drift. Theta keeps only the direction
-of its input: images, keypoints and proprioception get a constant beside them, so that magnitudes are seen too.
+Layer norms have no parameters (as in TokenFormer), so nothing outside the maps can drift. Theta keeps only the
+direction of its input. Images, keypoints and proprioception therefore carry a constant 1, which preserves magnitudes.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ from t2s.model.head import HEADS
 from t2s.model.maps import Maps
 
 Batch = dict[str, Tensor]
-"""Observations as t2s.data states them, with a batch axis: uint8 images (b, h, w, 3), float32 states (b, d)."""
+"""A batch of observations in the format of t2s.data: uint8 images (b, h, w, 3) and float32 states (b, d)."""
 
 JOINT_HOME = (0.0, -0.161, 0.0, -2.445, 0.0, 2.227, 0.785)
-"""[rad] LIBERO's resting joint angles of the Panda (libero/envs/robots/mounted_panda.py, init_qpos)."""
+"""LIBERO's initial joint angles of the Panda [rad] (libero/envs/robots/mounted_panda.py, init_qpos)."""
 
 GRIPPER_GAIN = 25.0
-"""Finger positions of 0 to 0.04 m to about 0 to 1."""
+"""Scales finger positions from 0 to 0.04 m to about 0 to 1 [1/m]."""
 
 SHARPNESS = 4.0
-"""Factor of the spatial softmax's logits: those of a fresh network are about 1 apart, too flat to point anywhere."""
+"""Factor on the logits of the spatial softmax. In a fresh network they differ by about 1, too little to find a peak."""
 
 
 class SpatialSoftmax(nn.Module):
-    """Expected image coordinates in [-1, 1] of each channel's softmax (Finn et al., arXiv 1509.06113)."""
+    """Expected image coordinates under the softmax of each channel (Finn et al., arXiv 1509.06113).
+
+    The output holds the row coordinates of all channels, then the column coordinates, all in [-1, 1].
+    """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2*c"]:
         weight = (SHARPNESS * x.flatten(2)).softmax(-1).unflatten(2, x.shape[2:])
@@ -43,7 +46,7 @@ class SpatialSoftmax(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """One camera image to one token."""
+    """Encodes one camera image as one token."""
 
     def __init__(self, policy: params.Policy, maps: Maps) -> None:
         super().__init__()
@@ -59,7 +62,7 @@ class ImageEncoder(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and feed-forward network."""
+    """A transformer block: pre-norm attention and feed-forward network."""
 
     def __init__(self, policy: params.Policy, maps: Maps) -> None:
         super().__init__()
@@ -82,7 +85,7 @@ class Block(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """Observation and instruction embedding to actions; made of the maps that `maps` makes."""
+    """Maps observations and a task embedding to actions. `maps` builds all its layers."""
 
     def __init__(self, policy: params.Policy, task_emb_dim: int, maps: Maps) -> None:
         super().__init__()
@@ -109,7 +112,7 @@ class PolicyNetwork(nn.Module):
     def actions(
         self, batch: Batch, task_emb: Float[Tensor, "b e"], generator: torch.Generator | None
     ) -> Float[Tensor, "b h 7"]:
-        """A chunk of actions; sampled if there is a generator."""
+        """A chunk of actions in [-1, 1]; sampled when `generator` is given."""
         return self.head.actions(self.features(batch, task_emb), generator)
 
     def loss(
@@ -119,7 +122,7 @@ class PolicyNetwork(nn.Module):
         target: Float[Tensor, "b h 7"],
         valid: Bool[Tensor, "b h"],
     ) -> Float[Tensor, ""]:
-        """The head's loss on demonstrated chunks; `valid` marks the actions inside the demonstration."""
+        """The loss of the action head on demonstrated chunks; `valid` marks actions inside the demonstration."""
         return self.head.loss(self.features(batch, task_emb), target, valid)
 
 
@@ -128,10 +131,10 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def _with_one(x: Float[Tensor, "b c ..."]) -> Float[Tensor, "b c+1 ..."]:
-    """Appends a channel of ones (homogeneous coordinates)."""
+    """Appends a channel of ones, as in homogeneous coordinates."""
     return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
 
 
 def _image(image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
-    """To [-1, 1], channels first (a view: memory stays channels-last)."""
+    """Scales to [-1, 1] and moves channels first. The result is a view, so memory stays channels-last."""
     return (image.float() / 127.5 - 1).movedim(-1, 1)

@@ -1,11 +1,11 @@
-"""Language-guided skill scaling: from instruction embeddings to the groups a task reuses and the tokens it adds.
+"""Language-guided skill scaling: task embeddings decide which groups a new task reuses and how many tokens it adds.
 
     s_j = cos(e_k, e_j)                          similarity of task k to the learned task j
-    A(k) = {k} + union of A(j) for j in R(k)     groups active for task k; R(k): the tasks reused
+    A(k) = {k} + union of A(j) for j in R(k)     active groups of task k; R(k): the reused tasks
     n_k = round(n_max - (n_max - n_min) u),  u = clip((max_j s_j - threshold) / (1 - threshold), 0, 1)
 
-A reused task brings all groups it was learned with: with one reused task, and new values zero, task k starts as exactly
-the policy of that task. The rule is this project's reconstruction (docs/method.md).
+A reused task brings all groups it was learned with. New values are zero, so with one reused task, task k starts with
+exactly the policy of that task. The rule is this project's reconstruction (docs/method.md).
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ from t2s import params
 
 
 def similarities(task_emb: Float[np.ndarray, "d"], known: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "k"]:
-    """Cosine similarity of one instruction to each of the known ones, in [-1, 1]."""
+    """Cosine similarity in [-1, 1] of a task embedding to each known one."""
     norms = np.linalg.norm(known, axis=1) * np.linalg.norm(task_emb)
     return known @ task_emb / norms
 
 
 def nearest(task_emb: Float[np.ndarray, "d"], known: Float[np.ndarray, "k d"]) -> int:
-    """Index of the known task whose instruction is most similar: how a policy is picked at test, without a task id."""
+    """Index of the known task with the most similar instruction, which selects the policy at test time (no task id)."""
     return int(np.argmax(similarities(task_emb, known)))
 
 
 def reused_tasks(values: params.T2S, similarity: Float[np.ndarray, "k"], rng: np.random.Generator) -> list[int]:
-    """The earlier tasks whose groups are active for the new one, in the order they were learned.
+    """The earlier tasks that a new task reuses, R(k), in the order they were learned.
 
-    `language`: the `reuse_top` most similar above the threshold; `random`: as many, drawn; `all`; `none`.
-    Without any, the first task (the base) is reused: it carries what no group learns again.
+    `values.reuse` names the rule:
+        language    the `reuse_top` most similar tasks at or above `reuse_threshold`
+        random      as many tasks as `language` would reuse, drawn with `rng`
+        all         every earlier task
+        none        no task
+    If the rule picks no task, the new task reuses the first one: the base holds what no added group learns again.
     """
     n_similar = int((similarity >= values.reuse_threshold).sum())
     n = min(values.reuse_top, n_similar)
@@ -47,12 +51,15 @@ def reused_tasks(values: params.T2S, similarity: Float[np.ndarray, "k"], rng: np
 
 
 def active_groups(task: int, reused: Sequence[int], earlier: Sequence[Sequence[int]]) -> list[int]:
-    """A(k): the new group and all groups of the reused tasks; `earlier[j]` is A(j)."""
+    """A(k): the group of the new task and all groups of the reused tasks; `earlier[j]` is A(j)."""
     return sorted({task}.union(*(earlier[j] for j in reused)))
 
 
 def n_new_tokens(values: params.T2S, similarity: Float[np.ndarray, "k"]) -> int:
-    """Tokens the new task adds to every Pattention: the fewer, the more its best match resembles it."""
+    """n_k, the tokens that a new task adds to each Pattention (before the factors of the map).
+
+    A task with a more similar earlier task adds fewer tokens.
+    """
     span = values.new_tokens_max - values.new_tokens_min
     above = (float(similarity.max()) - values.reuse_threshold) / max(1 - values.reuse_threshold, 1e-6)
     return round(values.new_tokens_max - span * min(max(above, 0.0), 1.0))

@@ -1,1 +1,1 @@
-"""Simulation: environments built from LIBERO problems, and the scripted expert."""
+"""Simulation: environments built from LIBERO problems, rollouts in them, and the scripted expert."""

@@ -1,4 +1,4 @@
-"""robosuite's Panda under its own OSC_POSE controller, without work whose results nobody reads."""
+"""Steps robosuite's Panda under its OSC_POSE controller, and skips the computations whose results are unused."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 
 class Arm:
-    """Steps the simulation by one control period, with the numbers of robosuite's `env.step`.
+    """Steps the simulation by one control period, with the results of robosuite's `env.step` up to rounding.
 
-    robosuite runs the dynamics three times a substep and keeps buffers and observables up to date.
-    Here they run once, and the controller reads them between MuJoCo's two half steps.
+    robosuite runs the dynamics three times per substep and updates buffers and observables. This class runs the
+    dynamics once; the controller reads the state between MuJoCo's two half steps.
     """
 
     def __init__(self, env: Any) -> None:
-        """`env`: a robosuite environment with one arm, just reset."""
+        """`env`: a robosuite environment with one arm, freshly reset."""
         self._model, self._data = env.sim.model._model, env.sim.data._data
         robot = env.robots[0]
         self._controller, self._gripper = robot.controller, robot.gripper
@@ -37,12 +37,14 @@ class Arm:
         self._mass = np.zeros((self._model.nv, self._model.nv))
 
     def step(self, action: np.ndarray) -> None:
-        """Advance one control period; positions and contacts are then the reached state's."""
+        """Advance one control period, then compute positions and contacts for the new state."""
         model, data = self._model, self._data
         for substep in range(self._n_substeps):
             mujoco.mj_step1(model, data)
-            if self._controller.new_update:  # not at first: robosuite starts from what it saw at the reset, whatever
-                self._sense()  # state was set since, and LIBERO's episodes start so
+            # On the first substep after a reset, robosuite's controller still uses the state it read at the reset, even
+            # if another state was set since. LIBERO's episodes start this way.
+            if self._controller.new_update:
+                self._sense()
             if substep == 0:
                 self._controller.set_goal(action[:6])
             data.ctrl[self._motors] = np.clip(self._controller.run_controller(), *self._torque_limits)
@@ -52,7 +54,7 @@ class Arm:
         mujoco.mj_fwdPosition(model, data)
 
     def _sense(self) -> None:
-        """What `Controller.update` reads, without its `sim.forward`."""
+        """Refresh what `Controller.update` refreshes, without its call of `sim.forward`."""
         model, data, controller = self._model, self._data, self._controller
         jacobian, mass = self._jacobian, self._mass
         mujoco.mj_jacSite(model, data, jacobian[:3], jacobian[3:], self._site)
@@ -62,7 +64,7 @@ class Arm:
         controller.ee_ori_mat = data.site_xmat[self._site].reshape(3, 3).copy()
         controller.ee_pos_vel, controller.ee_ori_vel = velocity[:3], velocity[3:]
         controller.joint_pos, controller.joint_vel = data.qpos[self._qpos], data.qvel[self._qvel]
-        controller.J_full = np.ascontiguousarray(jacobian[:, self._qvel])  # one layout, compiled once by numba
+        controller.J_full = np.ascontiguousarray(jacobian[:, self._qvel])  # numba compiles once per memory layout
         controller.J_pos, controller.J_ori = controller.J_full[:3], controller.J_full[3:]
         controller.mass_matrix = np.ascontiguousarray(mass[self._arm_block])
-        controller.new_update = False  # otherwise set_goal and run_controller would forward the dynamics
+        controller.new_update = False  # otherwise set_goal and run_controller call sim.forward

@@ -1,7 +1,7 @@
-"""Fewer faces of what is drawn: on a CPU they are most of what a frame of LIBERO's scenes costs.
+"""Reduces the faces of meshes that are only drawn: on a CPU, they dominate the rendering time of LIBERO's scenes.
 
-Done to the compiled model, in the arrays of those meshes that nothing can touch: masses, inertias, geoms and all that
-collides stay what they were, bit for bit. (Rays would read these meshes, too; nothing here casts any.)
+It edits the compiled model, but only the arrays of meshes that nothing can collide with. Masses, inertias, geoms
+and all colliding meshes stay the same, bit for bit. (Ray casts would see the reduced meshes; this project casts none.)
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-FACES_PER_METRE = 8000  # of a mesh, by the longest side of its box
+FACES_PER_METRE = 8000  # per metre of the longest side of a mesh's bounding box
 FACES_MIN, FACES_MAX = 200, 2500
-THIN = 0.05  # [sizes of the mesh] how much further away a place on the texture counts that faces sideways
-FLAT = 0.5  # [sizes of the mesh] a corner's normal may come from so far away if it fits the face better
+THIN = 0.05  # [mesh sizes] weight of normals and texture coordinates in the search for a corner's texture coordinate
+FLAT = 0.5  # [mesh sizes] weight of normals in the search for a corner's normal
 
 
 class Mesh(NamedTuple):
-    """Points, and of the corners of the faces the indices of a point, of a normal, of a place on the texture."""
+    """Points, and for every corner of every face the index of its point, normal and texture coordinate."""
 
     points: Float[np.ndarray, "v 3"]
     vertices: Int[np.ndarray, "f 3"]
@@ -36,9 +36,9 @@ class Mesh(NamedTuple):
 
 
 def decimate(model: Any, cache: Path) -> list[int]:
-    """Thin out the meshes that `model` only draws; gives those that changed, for a context to upload again.
+    """Reduce the meshes that `model` only draws; return the ids of those that a GL context must upload again.
 
-    What was once thinned out is read from `cache`, which any number of processes may share.
+    Reduced meshes are kept in the folder `cache`, which any number of processes may share.
     """
     solid = (model.geom_contype | model.geom_conaffinity) != 0
     is_mesh = model.geom_type == mujoco.mjtGeom.mjGEOM_MESH
@@ -47,7 +47,7 @@ def decimate(model: Any, cache: Path) -> list[int]:
 
 
 def _decimate(model: Any, mesh: int, cache: Path) -> bool:
-    """Whether there was something to thin out."""
+    """Reduce one mesh; return whether it had too many faces."""
     points = _part(model.mesh_vert, model.mesh_vertadr, model.mesh_vertnum, mesh)
     normals = _part(model.mesh_normal, model.mesh_normaladr, model.mesh_normalnum, mesh)
     texture = _part(model.mesh_texcoord, model.mesh_texcoordadr, model.mesh_texcoordnum, mesh)
@@ -82,27 +82,27 @@ def _cached(cache: Path, whole: Mesh, *given: Any) -> Mesh:
 
 
 def thin_out(whole: Mesh, normals: Float[np.ndarray, "n 3"], texture: Float[np.ndarray, "t 2"], n_faces: int) -> Mesh:
-    """About `n_faces` faces in the shape of `whole`, with normals and places on the texture that it has.
+    """A mesh of about `n_faces` faces in the shape of `whole`, with normals and texture coordinates taken from it.
 
     Source: Garland and Heckbert 1997 for the shape.
     """
-    # Many files repeat a point in every face at it: one each, or nothing is connected.
+    # Many files repeat a point for every face that uses it. Merge the copies to connect the faces.
     points, number = np.unique(whole.points, axis=0, return_inverse=True)
     corners = number[whole.vertices]
     is_face = (corners != np.roll(corners, 1, axis=1)).all(axis=1)
     corners, facing, textured = corners[is_face], whole.normals[is_face], whole.texcoords[is_face]
     size = float(np.ptp(points, axis=0).max())
-    # The library's thresholds are absolute: in metres it would take any edge of a small mesh.
+    # fast_simplification has absolute thresholds: in metres, it would collapse any edge of a small mesh.
     fewer, faces = fast_simplification.simplify(points / size, corners, target_count=n_faces)
     fewer *= size
     old, new = points[corners].astype(float), fewer[faces]
     flat, new_flat = _perpendicular(old), _perpendicular(new)
-    # A texture is a set of charts: a face lies in the chart of the old face that is closest to it.
+    # A texture consists of charts. A new face gets the chart of the closest old face.
     place = np.zeros(3 * len(new), dtype=int)
     if len(texture):
         origin = _nearest(np.c_[old.mean(1), size / 4 * flat], np.c_[new.mean(1), size / 4 * new_flat])
         shown, chart = texture[textured], 10 * size * np.c_[_charts(corners, texture[textured])]
-        # Normals keep the two sides of a thin wall apart, places on the texture the two sides of a seam.
+        # Normals separate the two sides of a thin wall; texture coordinates separate the two sides of a seam.
         among = np.c_[_corners(old, THIN * size * flat, chart), THIN * size * shown.reshape(-1, 2)]
         middle = THIN * size * shown.mean(1)[origin]
         place = _nearest(among, _corners(new, THIN * size * new_flat, chart[origin], middle))
@@ -117,12 +117,12 @@ def thin_out(whole: Mesh, normals: Float[np.ndarray, "n 3"], texture: Float[np.n
 
 
 def _nearest(places: Float[np.ndarray, "n d"], wanted: Float[np.ndarray, "m d"]) -> Int[np.ndarray, " m"]:
-    """Which of `places` is the nearest to each that is wanted."""
+    """The index of the nearest of `places`, for each row of `wanted`."""
     return np.asarray(KDTree(places).query(wanted)[1])
 
 
 def _corners(corners: Float[np.ndarray, "f 3 3"], *of_faces: Float[np.ndarray, "f d"]) -> Float[np.ndarray, "n d"]:
-    """One row a corner: where it is, and what its face has."""
+    """One row per corner: its position, then the values of its face."""
     return np.c_[corners.reshape(-1, 3), np.repeat(np.concatenate(of_faces, axis=1), 3, axis=0)]
 
 
@@ -132,7 +132,7 @@ def _perpendicular(corners: Float[np.ndarray, "f 3 3"]) -> Float[np.ndarray, "f 
 
 
 def _charts(corners: Int[np.ndarray, "f 3"], texture: Float[np.ndarray, "f 3 2"]) -> Int[np.ndarray, " f"]:
-    """The number of the connected piece of the texture that each face shows."""
+    """For each face, the number of its chart: the connected piece of the texture that it shows."""
     keys = np.concatenate([corners[..., None], texture], axis=2).reshape(-1, 3)
     ids = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1, 3)
     edges = np.concatenate([ids[:, :2], ids[:, 1:]]).T

@@ -1,7 +1,8 @@
-"""EGL on the GPU that computes: CUDA and EGL number the same GPUs in different orders.
+"""Makes EGL draw on the GPU that CUDA uses: CUDA and EGL number the same GPUs in different orders.
 
-robosuite takes CUDA_VISIBLE_DEVICES for EGL's number: it draws on another job's GPU, or raises where no EGL device has
-that number, or the variable is empty or holds UUIDs. In MUJOCO_EGL_DEVICE_ID it and MuJoCo expect EGL's number.
+robosuite takes CUDA_VISIBLE_DEVICES as EGL's device number. It then draws on another job's GPU, or raises if EGL has no
+device of that number, or if the variable is empty or holds UUIDs. robosuite and MuJoCo both read EGL's number from
+MUJOCO_EGL_DEVICE_ID.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 NUMBER = "MUJOCO_EGL_DEVICE_ID"
-MAX_DEVICES = 10  # those that MuJoCo lists
+MAX_DEVICES = 10  # as many as MuJoCo lists
 EGL_CUDA_DEVICE_NV = 0x323A
 EGL_DEVICE_UUID_EXT = 0x335C
 UUID_BYTES = 16
 
 
 class Device(NamedTuple):
-    """What EGL tells of a device: its UUID, and its number in CUDA; None where the driver says neither."""
+    """The UUID and the CUDA number of an EGL device; None for what the driver does not report."""
 
     uuid: bytes | None
     cuda: int | None
@@ -29,10 +30,11 @@ class Device(NamedTuple):
 
 @contextlib.contextmanager
 def on_cuda_device() -> Iterator[None]:
-    """The first context of the process, if made within, is on cuda:0, the first GPU that CUDA_VISIBLE_DEVICES names.
+    """Put the process's first GL context on cuda:0, the first GPU in CUDA_VISIBLE_DEVICES, if it is made in this block.
 
-    Without a GPU it is on EGL's first device; MUJOCO_EGL_DEVICE_ID wins where it is set. Import robosuite before: it
-    refuses a number that is not in CUDA_VISIBLE_DEVICES. For this reason, too, the variable does not stay set.
+    Without a GPU, the context is on EGL's first device. If MUJOCO_EGL_DEVICE_ID is already set, it wins. Import
+    robosuite first: on import it refuses a number that is not in CUDA_VISIBLE_DEVICES. The variable is removed after
+    the block for the same reason.
     """
     if os.environ.get("MUJOCO_GL") != "egl" or os.environ.get(NUMBER):
         yield
@@ -45,15 +47,15 @@ def on_cuda_device() -> Iterator[None]:
 
 
 def match(uuid: bytes, devices: Sequence[Device]) -> int | None:
-    """EGL's number of cuda:0, which has this UUID; None if it is none of `devices`."""
+    """EGL's number of cuda:0, whose UUID is `uuid`; None if cuda:0 is not among `devices`."""
     same = [i for i, device in enumerate(devices) if device.uuid == uuid]
-    # Drivers before 2021 tell no UUID.
+    # Drivers before 2021 report no UUID.
     same = same or [i for i, device in enumerate(devices) if device.uuid is None and device.cuda == 0]
     return same[0] if same else None
 
 
 def cuda_uuid() -> bytes | None:
-    """UUID of cuda:0, found without occupying memory on it; None where there is none."""
+    """The UUID of cuda:0, read without allocating memory on it; None if there is no GPU."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -64,7 +66,7 @@ def cuda_uuid() -> bytes | None:
 
 
 def devices() -> list[Device]:
-    """The devices of EGL, in its order.
+    """EGL's devices, in EGL's order.
 
     Source: extensions EGL_EXT_device_enumeration, EGL_EXT_device_persistent_id, EGL_NV_device_cuda.
     """
@@ -84,7 +86,7 @@ def _device(egl: ctypes.CDLL, handle: ctypes.c_void_p) -> Device:
 
 
 def _call(egl: ctypes.CDLL, name: str, *arguments: Any) -> bool:
-    """Whether there is such an extension and it succeeds."""
+    """Call a function of an EGL extension; return whether it exists and succeeds."""
     egl.eglGetProcAddress.restype = ctypes.c_void_p
     address = egl.eglGetProcAddress(name.encode())
     return bool(address) and bool(ctypes.CFUNCTYPE(ctypes.c_uint)(address)(*arguments))
@@ -96,5 +98,5 @@ def _number() -> int:
         return 0
     number = match(uuid, devices())
     if number is None:
-        print(f"EGL: none of its devices is the GPU {uuid.hex()}; drawing on its first", file=sys.stderr)
+        print(f"EGL: no device is cuda:0 (UUID {uuid.hex()}); drawing on EGL's first device", file=sys.stderr)
     return number or 0

@@ -1,4 +1,4 @@
-"""Rollouts that survive: workers take the next episode when theirs ends, and are replaced when they fail or age."""
+"""Rollouts in parallel workers. A worker takes episode after episode; it is replaced when it fails or ages."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from t2s import params
+from t2s.errors import SimulationError
 from t2s.sim.rollout import Episode, Outcome
 from t2s.sim.worker import Setting, Worker, WorkerLost
 
 
-class RolloutError(RuntimeError):
-    """An episode could not be simulated to its end: that is never a failed episode."""
+class RolloutError(SimulationError):
+    """An episode could not be simulated to its end. This never counts as a failure of the policy."""
 
 
 def roll_out(
     episodes: Sequence[Episode], setting: Setting, n_workers: int, limits: params.Engine
 ) -> Generator[Outcome, None, None]:
-    """One outcome an episode, in the order of `episodes`, however many workers there are and whatever befalls them.
+    """One outcome per episode, in the order of `episodes`. Neither the number nor the failure of workers changes them.
 
-    Raises: RolloutError with the episode and its first error, once it failed 1 + `limits.retries` times.
+    Raises: RolloutError with the episode and its first error, if the episode fails 1 + `limits.retries` times.
     """
     if n_workers < 1:
         raise ValueError(f"expected at least 1 worker, got {n_workers}")
@@ -40,7 +41,7 @@ def roll_out(
 
 
 class _Job:
-    """The episodes still due, and what went wrong with them so far."""
+    """The episodes still to run, and the errors of each so far."""
 
     def __init__(self, episodes: Sequence[Episode], workers: Sequence[Worker], limits: params.Engine) -> None:
         self.due = deque(enumerate(episodes))
@@ -48,7 +49,7 @@ class _Job:
         self.errors: dict[int, list[str]] = defaultdict(list)
 
     def finished(self) -> Iterator[tuple[int, Outcome]]:
-        """Number and outcome of every episode, as they end."""
+        """Index and outcome of every episode, in the order in which they end."""
         for worker in self.workers:
             self._give(worker)
         while busy := [worker for worker in self.workers if worker.episode]:
@@ -64,13 +65,13 @@ class _Job:
                         yield number, outcome
 
     def _heard(self, busy: Sequence[Worker]) -> list[Worker]:
-        """Those that sent something, or nothing for too long."""
+        """The workers that sent something, or have been silent for too long."""
         patience = min(self.limits.hang_s - worker.silence() for worker in busy)
         ready = wait([worker.connection for worker in busy], max(0.0, patience))
         return [w for w in busy if w.connection in ready or w.silence() >= self.limits.hang_s]
 
     def _give(self, worker: Worker) -> None:
-        """The next episode that is due, to a new process if this one has aged."""
+        """Give the worker the next episode; renew the worker first if it has simulated `recycle_after` episodes."""
         if self.due:
             if worker.n_given >= self.limits.recycle_after:
                 worker.renew()
@@ -83,7 +84,7 @@ class _Job:
         errors.append(error)
         if len(errors) > self.limits.retries:
             raise RolloutError(f"{episode}: {errors[0]} (tries: {len(errors)})")
-        tqdm.write(f"{episode}: {error}; it is run again ({len(errors)} of {self.limits.retries})", file=sys.stderr)
+        tqdm.write(f"{episode}: {error}; retry {len(errors)} of {self.limits.retries}", file=sys.stderr)
         worker.renew()
         worker.give(number, episode)
 
@@ -99,7 +100,7 @@ def _in_order(numbered: Iterable[tuple[int, Outcome]]) -> Iterator[Outcome]:
 
 
 class _Lines:
-    """A log file, in which each update is a line."""
+    """Writes every progress update to a log file as one line."""
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
@@ -113,7 +114,7 @@ class _Lines:
 
 
 def _progress(total: int, file: TextIO) -> dict[str, Any]:
-    """How tqdm shows the episodes: a bar on a terminal, else a line every 10 s."""
+    """Arguments of tqdm: a bar on a terminal, else one line every 10 s."""
     shown = {"total": total, "unit": "episode", "smoothing": 0.1}
     if file.isatty():
         return {**shown, "file": file}

@@ -1,4 +1,4 @@
-"""One environment class for every LIBERO problem, the embedded suites' included."""
+"""One environment class for every LIBERO problem, including those of the embedded suites."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from t2s.sim import decimate  # noqa: E402
 from t2s.sim.arm import Arm  # noqa: E402
 from t2s.sim.blocks import BLOCKS_DIR  # noqa: E402
 
-libero.libero._assets_path_cache = str(BLOCKS_DIR)  # else hf-libero downloads its assets
+libero.libero._assets_path_cache = str(BLOCKS_DIR)  # otherwise hf-libero downloads its assets
 
 from libero.libero.envs.bddl_base_domain import TASK_MAPPING  # noqa: E402
 from libero.libero.envs.bddl_utils import get_problem_info  # noqa: E402
@@ -47,7 +47,7 @@ Observation = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Joint:
-    """The axis along or about which something opens, a point on it [m], how far it is open [m] or [rad]."""
+    """A slide or hinge joint: its axis, a point on the axis [m], and how far it is open [m] or [rad]."""
 
     axis: Float64[np.ndarray, "3"]
     anchor: Float64[np.ndarray, "3"]
@@ -64,7 +64,7 @@ class Env:
         assets_dir: Path | None = None,
         quality: params.Quality = "libero",
     ) -> None:
-        """`assets_dir`: LIBERO's scene assets; None where the scene is one of the embedded suites'."""
+        """`assets_dir`: the folder of LIBERO's scene assets; None for the embedded suites."""
         self._assets_dir = assets_dir or BLOCKS_DIR
         libero.libero._assets_path_cache = str(self._assets_dir)
         info = get_problem_info(str(bddl_path))
@@ -84,7 +84,7 @@ class Env:
         self.n_states = 1 + self._model.nq + self._model.nv
 
     def reset(self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int) -> None:
-        """To `settle_steps` zero actions after `init_state`, whatever came before."""
+        """Set `init_state` and apply `settle_steps` zero actions. Earlier episodes do not affect the result."""
         if init_state.shape != (self.n_states,):
             raise ValueError(f"expected init_state of shape ({self.n_states},), got {init_state.shape}")
         self.sample(seed)
@@ -92,7 +92,7 @@ class Env:
         self.settle(settle_steps)
 
     def sample(self, seed: int) -> Float64[np.ndarray, "s"]:
-        """Reset to a state drawn from the BDDL file's regions by `seed`; returns that state."""
+        """Reset to a state that `seed` draws from the regions in the BDDL file, and return it."""
         np.random.seed(seed)
         gripper = self._env.robots[0].gripper
         gripper.current_action = np.zeros_like(gripper.current_action, dtype=float)
@@ -101,20 +101,20 @@ class Env:
         return self.state()
 
     def settle(self, n_steps: int) -> None:
-        """Let objects come to rest: `n_steps` zero actions."""
+        """Apply `n_steps` zero actions, so that objects come to rest."""
         for _ in range(n_steps):
             self._arm.step(np.zeros(ACTION_DIM))
 
     def advance(self, action: Float[np.ndarray, "7"]) -> bool:
-        """One control period; whether the goal holds then. Nothing is rendered."""
+        """Run one control period without rendering; return whether the goal holds at its end."""
         if np.shape(action) != (ACTION_DIM,) or not np.isfinite(action).all():
             raise ValueError(f"expected an action of {ACTION_DIM} finite numbers, got {action!r}")
         self._arm.step(np.asarray(action, dtype=np.float64))
         return bool(self._env._check_success())
 
     def observe(self) -> Observation:
-        """The observation of the present state (t2s/data/__init__.py says what it holds)."""
-        self._env._post_process()  # shows what is turned on
+        """The observation of the present state; t2s/data/__init__.py lists its arrays."""
+        self._env._post_process()  # shows whether fixtures are turned on
         images = {key: self._render(camera, self._image_size) for key, camera in self._cameras.items()}
         return images | {
             "joint_states": self._data.qpos[self._joints].astype(np.float32),
@@ -122,11 +122,11 @@ class Env:
         }
 
     def state(self) -> Float64[np.ndarray, "s"]:
-        """Time [s], positions and velocities, flat."""
+        """Time [s], positions and velocities as one flat array."""
         return np.concatenate([[self._data.time], self._data.qpos, self._data.qvel])
 
     def set_state(self, state: Float64[np.ndarray, "s"]) -> None:
-        """Put the simulation at `state`; the controller keeps its goal until the next action."""
+        """Set the simulation to `state`. The controller keeps its goal until the next action."""
         n = self._model.nq
         self._data.time = state[0]
         self._data.qpos[:], self._data.qvel[:] = state[1 : 1 + n], state[1 + n :]
@@ -138,7 +138,7 @@ class Env:
         return self._data.site_xpos[site].copy(), self._data.site_xmat[site].reshape(3, 3).copy()
 
     def end_effector(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Grip site's position (3,) [m], hand's quaternion (4,) x y z w and axis-angle (3,) [rad].
+        """Position (3,) [m] of the grip site; quaternion (4,) x y z w and axis-angle (3,) [rad] of the hand.
 
         Source: LIBERO's scripts/create_dataset.py, which takes them from robosuite's observables.
         """
@@ -148,7 +148,7 @@ class Env:
 
     @property
     def is_blocks(self) -> bool:
-        """Whether the scene is one of the embedded suites'."""
+        """Whether the scene belongs to an embedded suite."""
         return self.problem_name.startswith("blocks_")
 
     @property
@@ -158,18 +158,18 @@ class Env:
         return goal
 
     def holds(self, predicate: str, *names: str) -> bool:
-        """Whether one predicate of the goal is true now."""
+        """Whether one predicate of the goal holds now."""
         return bool(self._env._eval_predicate([predicate, *names]))
 
     def position(self, name: str) -> Float64[np.ndarray, "3"]:
-        """Position [m] of an object, a fixture or a region by its name in the BDDL file."""
+        """Position [m] of an object, fixture or region, by its name in the BDDL file."""
         state = self._env.object_states_dict[name].get_geom_state()
         return np.array(state["pos"])
 
     def corners(self, name: str) -> Float64[np.ndarray, "n 3"]:
-        """Corners [m] of the boxes around everything solid of an object or a fixture, or of what carries a region.
+        """Corners [m] of the bounding boxes of a thing's solid geoms, eight consecutive rows per box.
 
-        Eight of a box, one box after another.
+        The thing is an object or a fixture. For a region, it is the body that carries the region.
         """
         thing = self._env.get_object(name)
         is_region = self.is_region(name)
@@ -190,17 +190,17 @@ class Env:
 
     @property
     def solids(self) -> list[str]:
-        """The objects and fixtures that can be bumped into."""
+        """Names of the objects and fixtures that the arm can collide with."""
         names = [*self._env.objects_dict, *self._env.fixtures_dict]
         return [name for name in names if name in self._env.object_states_dict]
 
     def opening(self) -> float:
-        """How far [m] the fingers are apart."""
+        """Distance [m] between the fingers."""
         left, right = self._data.qpos[self._fingers]
         return float(left - right)
 
     def joint(self, name: str) -> Joint:
-        """The joint that opens a region or a fixture, or turns it on."""
+        """The joint that opens a region or fixture, or turns it on."""
         thing = self._env.get_object(name)
         owner = self._env.get_object(self.parent(name)) if self.is_region(name) else thing
         articulation = owner.object_properties["articulation"]
@@ -210,17 +210,17 @@ class Env:
         return Joint(sign * self._data.xaxis[joint.id], self._data.xanchor[joint.id].copy(), float(sign * value))
 
     def uphill(self, region: str) -> Float64[np.ndarray, "3"]:
-        """The direction in which LIBERO's predicate takes a region to be up; of a tilted one, along its slope."""
+        """The direction that LIBERO's predicate takes as up for a region. For a tilted region, it follows the slope."""
         if not self.is_region(region):
             return np.array([0.0, 0.0, 1.0])
         return np.array(self._data.site(region).xmat.reshape(3, 3)[2])
 
     def is_region(self, name: str) -> bool:
-        """Whether `name` is a place rather than a thing."""
+        """Whether `name` is a region, not an object or fixture."""
         return name in self._env.object_sites_dict
 
     def is_drawer(self, name: str) -> bool:
-        """Whether a region opens."""
+        """Whether a region has a joint, so that it can be opened."""
         return bool(self._env.get_object(name).joints)
 
     def attitude(self, name: str) -> Float64[np.ndarray, "3 3"]:
@@ -228,22 +228,22 @@ class Env:
         return np.array(self._data.body(self._env.get_object(name).root_body).xmat.reshape(3, 3))
 
     def parent(self, region: str) -> str:
-        """The object or fixture a region belongs to."""
+        """The object or fixture that a region belongs to."""
         return str(self._env.object_states_dict[region].parent_name)
 
     def extent(self, name: str) -> tuple[float, float]:
-        """Lowest and highest point [m] of an object above its position; a region is flat."""
+        """Lowest and highest point [m] of an object, relative to its position. Both are 0 for a region."""
         thing = self._env.get_object(name)
         if not hasattr(thing, "bottom_offset"):
             return 0.0, 0.0
         return float(thing.bottom_offset[2]), float(thing.top_offset[2])
 
     def frame(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-        """The agent's view as an upright (size, size, 3) uint8 picture for people."""
+        """The agentview camera's image, upright for human viewers, as a uint8 array of shape (size, size, 3)."""
         return self._render(self._cameras["agentview_rgb"], size)[::-1].copy()
 
     def model_xml(self) -> str:
-        """The scene's MJCF, fixtures where they are now, with paths that do not depend on this machine."""
+        """The scene's MJCF with fixtures at their present places and paths that do not depend on this machine."""
         root = ET.fromstring(self._env.model.get_xml())
         bodies = {body.get("name"): body for body in root.iter("body")}
         for fixture in self._env.fixtures:
@@ -256,21 +256,21 @@ class Env:
         return xml.replace(f"{self._assets_dir}/", "libero/assets/")
 
     def close(self) -> None:
-        """Free the simulation and its GL context; freeing acts on the one that is current."""
-        self._context.gl_ctx.make_current()
+        """Free the simulation and its GL context."""
+        self._context.gl_ctx.make_current()  # OpenGL frees resources of the current context
         del self._context
         self._env.close()
 
     def _draw_less(self) -> None:
-        """Fewer faces, one sample a pixel: what moves, and how, stays the same."""
+        """Draw fewer faces and one sample per pixel. The dynamics do not change."""
         decimate.decimate(self._model, quiet.private_folder() / "meshes")
         self._model.vis.quality.offsamples = 0
         self._context.gl_ctx.make_current()
-        # A new buffer, no larger than is needed: reflections clear all of it. Its context takes the meshes anew.
+        # Reflections clear the whole buffer, so make it no larger than needed. This also uploads the meshes again.
         self._context.update_offscreen_size(self._image_size, self._image_size)
 
     def _render(self, camera: int, size: int) -> np.ndarray:
-        self._context.gl_ctx.make_current()  # another Env of this process may have taken its place
+        self._context.gl_ctx.make_current()  # another Env in this process may have made its context current
         n = size * self._supersample
         self._context.render(n, n, camera)
         image: np.ndarray = self._context.read_pixels(n, n)
@@ -278,26 +278,26 @@ class Env:
 
 
 def _halve(image: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels."""
+    """The image at half its size, as means of 2 x 2 pixels."""
     wide = image.astype(np.uint16)
     total = wide[0::2, 0::2] + wide[1::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 1::2]
     return ((total + 2) >> 2).astype(np.uint8)
 
 
 def versions() -> dict[str, str]:
-    """What an episode's outcome may depend on."""
+    """Versions and OpenGL backend that an episode's outcome may depend on."""
     names = {"mujoco": "mujoco", "robosuite": "robosuite", "libero": "hf-libero"}
     return {key: version(name) for key, name in names.items()} | {"gl": os.environ["MUJOCO_GL"]}
 
 
 def controller_config() -> dict[str, Any]:
-    """robosuite's defaults for OSC_POSE, which LIBERO uses."""
+    """robosuite's default config of OSC_POSE, which LIBERO uses."""
     config: dict[str, Any] = robosuite.load_controller_config(default_controller="OSC_POSE")
     return config
 
 
 def _build(problem: Any, bddl_path: Path) -> Any:
-    """A robosuite environment that resets softly (hard resets leak) and renders when asked."""
+    """A robosuite environment that uses soft resets (hard resets leak) and renders only on request."""
     settings = {
         "robots": ["Panda"],
         "controller_configs": controller_config(),
@@ -313,7 +313,7 @@ def _build(problem: Any, bddl_path: Path) -> Any:
 
 
 def _reset(env: Any) -> None:
-    """A soft reset; LIBERO's samplers of places on a fixture expect it where its file has it."""
+    """Move fixtures to the places in their MJCF, where LIBERO's region samplers expect them, and reset softly."""
     for fixture in env.fixtures:
         body, root = env.sim.model._model.body(fixture.root_body), fixture.get_obj()
         body.pos[:] = [float(number) for number in root.get("pos", "0 0 0").split()]
@@ -322,8 +322,8 @@ def _reset(env: Any) -> None:
 
 
 def _until_placed(act: Callable[[], Any], bddl_path: Path) -> Any:
-    """What `act` returns at its first attempt in which no two objects overlap."""
+    """The result of the first call of `act` that places all objects without overlap."""
     for _ in range(N_PLACEMENTS):
         with contextlib.suppress(RandomizationError):
             return act()
-    raise RuntimeError(f"{bddl_path}: objects overlap in each of {N_PLACEMENTS} placements")
+    raise RuntimeError(f"{bddl_path}: objects overlap in all {N_PLACEMENTS} sampled placements")

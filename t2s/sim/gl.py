@@ -1,11 +1,7 @@
-"""OpenGL for the cameras: which backend MuJoCo uses here, and whether it draws.
-
-`python -m t2s.sim.gl` draws one frame: exit status 0, or 1 and the command that mends it.
-"""
+"""OpenGL for the cameras: chooses MuJoCo's backend and checks that it draws."""
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
 import subprocess
@@ -13,7 +9,7 @@ import sys
 from pathlib import Path
 
 REMEDIES = {
-    "osmesa": "run 'apt-get install libosmesa6' (with sudo where you are not root)",
+    "osmesa": "run 'apt-get install libosmesa6' (with sudo if you are not root)",
     "egl": "run 'apt-get install libegl1' and expose the GPU's graphics libraries, or set MUJOCO_GL=osmesa",
 }
 
@@ -32,9 +28,9 @@ assert frame[..., 0].max() > 0, "the frame is black"
 
 
 def choose() -> str:
-    """The backend MuJoCo will use, written to the environment; call it before importing mujoco.
+    """Choose MuJoCo's backend, set it in the environment, and return it. Call this before importing mujoco.
 
-    MUJOCO_GL wins where it is set; else EGL where an NVIDIA GPU can draw, else OSMesa on Linux.
+    MUJOCO_GL wins if it is set. Otherwise, on Linux, the backend is EGL if an NVIDIA GPU can draw, else OSMesa.
     """
     backend = os.environ.get("MUJOCO_GL") or _default()
     os.environ["MUJOCO_GL"] = backend
@@ -44,18 +40,18 @@ def choose() -> str:
 
 
 def check() -> str:
-    """The backend, after it drew one frame in a process of its own.
+    """Choose a backend, draw one test frame with it, and return it.
 
-    Raises: RuntimeError with the first error of OpenGL and the command that mends it.
+    Raises: RuntimeError with OpenGL's first error and the command that mends it.
     """
     backend = choose()
-    # A process of its own: a backend that fails halfway spoils the next one tried.
+    # Draw in a subprocess, because a backend that fails halfway breaks the next one tried.
     command = [sys.executable, "-c", FRAME]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         remedy = REMEDIES.get(backend, "set MUJOCO_GL to egl or osmesa")
         reason = first_error(done.stderr) or f"exit status {done.returncode}"
-        raise RuntimeError(f"OpenGL ({backend}) draws no frame: {reason}; {remedy}")
+        raise RuntimeError(f"OpenGL ({backend}) cannot draw a frame: {reason}; {remedy}")
     return backend
 
 
@@ -66,12 +62,12 @@ def _default() -> str:
 
 
 def has_nvidia(devices: Path = Path("/dev")) -> bool:
-    """Whether there is an NVIDIA GPU; found without importing torch."""
+    """Whether there is an NVIDIA GPU. Does not import torch."""
     return any(devices.glob("nvidia[0-9]*"))
 
 
 def nvidia_draws(devices: Path = Path("/dev")) -> bool:
-    """Whether there is a GPU and its EGL driver: containers often have only what computes."""
+    """Whether there is an NVIDIA GPU with its EGL driver. Containers often have only the compute driver."""
     if not has_nvidia(devices):
         return False
     try:
@@ -82,22 +78,6 @@ def nvidia_draws(devices: Path = Path("/dev")) -> bool:
 
 
 def first_error(stderr: str) -> str:
-    """The exception raised first: those that follow ('no attribute ...') are its consequences."""
+    """The first exception in `stderr`. Later ones ('no attribute ...') follow from it."""
     lines = [line for line in stderr.splitlines() if line[:1].strip() and ": " in line]
     return next((line for line in lines if not line.startswith("Exception ignored")), "")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Check, and say in one line what draws."""
-    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
-    try:
-        backend = check()
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"OpenGL: {backend} draws")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Import robosuite and LIBERO without log files, questions or anything written to $HOME."""
+"""Lets robosuite and LIBERO be imported without log files, prompts, or files in $HOME."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 
 def prepare() -> None:
-    """Call once before the first import of robosuite or libero; a second call does nothing."""
+    """Prepare the first import of robosuite or libero; call this before it. Later calls do nothing."""
     if "robosuite.macros" not in sys.modules:
         _load_macros()
     folder = private_folder()
@@ -23,7 +23,7 @@ def prepare() -> None:
 
 
 def private_folder() -> Path:
-    """A folder of this user's own, outside $HOME, for what can be made again."""
+    """A per-user folder outside $HOME for files that can be made again."""
     folder = Path(tempfile.gettempdir()) / f"t2s-libero-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
@@ -37,7 +37,7 @@ def _package_dir(name: str) -> Path:
 
 
 def _load_macros() -> None:
-    """Load robosuite's macros ahead of the package, whose import opens /tmp/robosuite.log."""
+    """Load and change robosuite's macros first; otherwise importing robosuite opens /tmp/robosuite.log."""
     path = _package_dir("robosuite") / "macros.py"
     spec = importlib.util.spec_from_file_location("robosuite.macros", path)
     assert spec is not None
@@ -50,7 +50,7 @@ def _load_macros() -> None:
 
 
 def _write_config(folder: Path) -> None:
-    """A LIBERO config of this user's own; without one, importing libero asks on stdin."""
+    """Write a LIBERO config for this user. Without one, importing libero asks questions on stdin."""
     root = _package_dir("libero") / "libero"
     names = {
         "benchmark_root": ".",

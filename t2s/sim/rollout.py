@@ -1,4 +1,4 @@
-"""One episode: whose it is, how it is played, how it ended. t2s/sim/engine.py simulates many."""
+"""One episode: its policy and initial state, how it is played, and how it ended. t2s/sim/engine.py runs many."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Observation = dict[str, np.ndarray]
 
 @runtime_checkable
 class Env(Protocol):
-    """What a rollout asks of an environment."""
+    """What a rollout needs from an environment."""
 
     def reset(self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int) -> None: ...
 
@@ -30,7 +30,7 @@ class Env(Protocol):
 
 @runtime_checkable
 class Policy(Protocol):
-    """What a rollout asks of a policy; `fingerprint` covers the tensors that act on the task."""
+    """What a rollout needs from a policy. `fingerprint` covers the tensors that act on the task."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -45,19 +45,19 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class Episode:
-    """One rollout: of which policy (a key), from which initial state, with which seed."""
+    """One rollout: the key of its policy, the index of its initial state, and its seed."""
 
     policy: str
     init_index: int
     seed: int
 
     def __str__(self) -> str:
-        return f"initial state {self.init_index} of policy '{self.policy}' (seed {self.seed})"
+        return f"episode from initial state {self.init_index} with policy '{self.policy}' (seed {self.seed})"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an episode ended, and under which policy where."""
+    """How an episode ended, the fingerprint of its policy, and the device the policy ran on."""
 
     success: bool
     n_steps: int
@@ -66,13 +66,13 @@ class Outcome:
 
 
 def episode_seed(suite: str, task: int, number: int, seed: int, policy: str) -> int:
-    """The seed in [0, 2**32) of an episode: the same on every machine, for every method."""
+    """The seed of an episode, in [0, 2**32): the same on every machine and for every method."""
     identity = json.dumps([suite, task, number, seed, policy])
     return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4], "big")
 
 
 def versions(device: str) -> dict[str, str]:
-    """What an outcome depends on beside policy and seed; found without importing any of it."""
+    """What an outcome depends on besides policy and seed. Imports none of the packages it names."""
     names = {"mujoco": "mujoco", "robosuite": "robosuite", "libero": "hf-libero", "torch": "torch"}
     found = {key: version(name) for key, name in names.items()}
     return found | {"gl": gl.choose(), "device": device}
@@ -88,7 +88,7 @@ def play(
     settle_steps: int,
     on_step: Callable[[], None] = lambda: None,
 ) -> tuple[bool, int]:
-    """Success, and the steps taken; `on_step` is called at the start and after every step."""
+    """Success, and the number of steps taken. `on_step` is called after the reset and after every step."""
     env.reset(init_state, seed=seed, settle_steps=settle_steps)
     policy.reset(seed)
     on_step()

@@ -1,4 +1,4 @@
-"""A spawned process with one environment, which simulates the episodes it is given, one after another."""
+"""Worker processes: each has one environment and simulates the episodes it is given, one after another."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from t2s.sim import gl
 from t2s.sim.rollout import Env, Episode, Outcome, Policy, play
 
 SIGN_EVERY_S = 1.0
-"""How often a worker says during an episode that it lives, by sending None; it also does so once environment and policy
-are made, as on a busy machine those take minutes."""
+"""Interval [s] at which a worker sends a sign of life (None) during an episode. It also sends one after it made the
+environment and after it made a policy, because either can take minutes on a busy machine."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the episodes of a job share; it travels to the workers, so everything in it pickles."""
+    """What all episodes of a job share. It is sent to the workers, so every field must be picklable."""
 
     make_env: Callable[[], Env]
     make_policy: Callable[[str], Policy]
@@ -35,17 +35,17 @@ class Setting:
 
 
 class Crash(NamedTuple):
-    """What a worker sends instead of an outcome."""
+    """The error that ended a worker, sent in place of an outcome."""
 
     error: str
 
 
 class WorkerLost(Exception):
-    """The process is of no more use; says why."""
+    """The worker process is no longer usable; the message says why."""
 
 
 class Worker:
-    """The parent's side: the process, which `renew` replaces, and the episode it was given."""
+    """The parent's view of a worker: its process, which `renew` replaces, and the episode it was given."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -53,17 +53,17 @@ class Worker:
         self._start()
 
     def give(self, number: int, episode: Episode) -> None:
-        """Let the worker simulate `episode`, the `number`-th of the job."""
+        """Send the worker `episode`, which has index `number` in the job."""
         self.number, self.episode = number, episode
         self.n_given += 1
         self.heard = time.monotonic()
-        with contextlib.suppress(OSError):  # it is dead, which `take` will tell
+        with contextlib.suppress(OSError):  # the worker is dead; `take` will report it
             self.connection.send(episode)
 
     def take(self) -> Outcome | None:
-        """What the worker sent: an outcome, or None for a sign of life.
+        """The worker's message: an outcome, or None as a sign of life.
 
-        Raises: WorkerLost if it sent nothing, died or crashed.
+        Raises: WorkerLost if the worker sent nothing, died or crashed.
         """
         if not self.connection.poll():
             raise WorkerLost(f"its worker hung: no sign of life for {self.silence():.0f} s")
@@ -79,27 +79,27 @@ class Worker:
         return message
 
     def silence(self) -> float:
-        """How long [s] the worker has sent nothing."""
+        """Time [s] since the worker last sent something."""
         return time.monotonic() - self.heard
 
     def renew(self) -> None:
-        """A new process, with an environment of its own."""
+        """Replace the process with a new one, which makes a new environment."""
         self.stop()
         self._start()
 
     def stop(self) -> None:
-        """End the process, whatever it is doing: SIGTERM would wait for one that is stopped."""
+        """Kill the process. SIGTERM would not end a stopped process until it continues."""
         self.process.kill()
         self.process.join()
         self.connection.close()
 
     def _start(self) -> None:
-        # Spawned: a forked process would share the parent's OpenGL and CUDA contexts.
+        # Not forked: a forked process would share the parent's OpenGL and CUDA contexts.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self.setting), daemon=True)
         process.start()
-        theirs.close()  # so that the worker's death is the end of the pipe
+        theirs.close()  # so that the pipe closes when the worker dies
         self.connection, self.process = ours, process
         self.number, self.n_given, self.episode = -1, 0, None
         self.heard = time.monotonic()
@@ -111,8 +111,8 @@ class Worker:
 
 
 def _work(connection: Connection, setting: Setting) -> None:
-    """The life of a worker: until the parent is gone, or something raises."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    """Run in the worker process until the parent is gone or an exception is raised."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent stops its workers
     try:
         for outcome in _outcomes(connection, setting):
             _send(connection, outcome)
@@ -127,7 +127,7 @@ def _outcomes(connection: Connection, setting: Setting) -> Iterator[Outcome]:
     _send(connection, None)
     key, policy = None, None
     for episode in _received(connection):
-        if policy is None or episode.policy != key:  # only the latest is kept: memory
+        if policy is None or episode.policy != key:  # keeps only one policy in memory
             key, policy = episode.policy, setting.make_policy(episode.policy)
             _send(connection, None)
         success, n_steps = play(
@@ -151,7 +151,7 @@ def _received(connection: Connection) -> Iterator[Episode]:
 
 
 def _signs(connection: Connection) -> Callable[[], None]:
-    """To be called often; sends a sign of life now and then."""
+    """A callback for every step; it sends a sign of life every `SIGN_EVERY_S` seconds."""
     due = time.monotonic()
 
     def sign() -> None:

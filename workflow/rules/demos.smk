@@ -1,10 +1,10 @@
 # What learning reads stands behind a manifest: beside it, or below `download.folder`, where no rule
 # removes anything.
-if PARAMS.demos.source == "download":
+if PLAN.params.demos.source == "download":
 
     rule download:
         input:
-            code=code("download"),
+            code=PLAN.code("download"),
         output:
             manifest="results/demos/{suite}/task{task}.json",
         log:
@@ -13,19 +13,19 @@ if PARAMS.demos.source == "download":
         conda:
             "../envs/t2s.yaml"
         params:
-            sections=sections("demos", "download"),
+            given=PLAN.given("demos", "download"),
         message:
             "Download the demonstrations of task {wildcards.task} of {wildcards.suite}"
         shell:
-            "python -m t2s.download demos --suite {wildcards.suite} --task {wildcards.task}"
-            " --params {params.sections:q} --manifest {output.manifest:q} 2>&1 | tee {log:q}"
+            "t2s download demos --suite {wildcards.suite} --task {wildcards.task}"
+            " --params {params.given:q} --manifest {output.manifest:q} 2>&1 | tee {log:q}"
 
 else:
 
     rule demos:
         input:
-            code=code("demos"),
-            scenes=scenes,
+            code=PLAN.code("demos"),
+            scenes=lambda w: PLAN.scenes(w.suite),
         output:
             demos="results/demos/{suite}/task{task}_demo.hdf5",
             manifest="results/demos/{suite}/task{task}.json",
@@ -37,10 +37,10 @@ else:
             mem_mb=lambda w, attempt: attempt * 4000,
             runtime=lambda w, attempt: attempt * 240,
         params:
-            sections=lambda w: sections(*look(w), "demos"),
+            given=lambda w: given_look(w, "demos"),
         message:
             "Demonstrate task {wildcards.task} of {wildcards.suite}"
         shell:
-            "python -m t2s.demos --suite {wildcards.suite} --task {wildcards.task}"
-            " --params {params.sections:q} --out {output.demos:q} --manifest {output.manifest:q}"
+            "t2s demos --suite {wildcards.suite} --task {wildcards.task}"
+            " --params {params.given:q} --out {output.demos:q} --manifest {output.manifest:q}"
             " 2>&1 | tee {log:q}"

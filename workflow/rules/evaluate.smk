@@ -1,9 +1,9 @@
 rule evaluate_curve:
     input:
-        code=lambda w: code("evaluate", w.method),
-        scenes=scenes,
+        code=lambda w: PLAN.code("evaluate", w.method),
+        scenes=lambda w: PLAN.scenes(w.suite),
         language="results/language/{suite}.safetensors",
-        previous=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", w.task),
+        previous=lambda w: PLAN.policies(w.suite, w.method, w.seed, w.task),
         policies=rules.learn.output.policies,
     output:
         f"results/episodes/{CHAIN}/task{{task}}_curve.jsonl",
@@ -22,32 +22,31 @@ rule evaluate_curve:
         on_gpu=ON_GPU,
         suite_task=lambda w: ORDER[int(w.task)],
         cache=f"{CACHE}/episodes",
-        workers=lambda w, threads: workers(threads),
-        sections=lambda w: sections(
-            *look(w), "policy", "learn", "evaluate", method=w.method
-        ),
+        # Not among the values that a job is run again for, as they change no record: Snakemake compares no params that
+        # depend on threads or inputs.
+        engine=lambda w, threads: PLAN.given("engine"),
+        code=lambda w, input: digest(*input.code, *input.scenes),
+        given=lambda w: given_look(w, "policy", "learn", "evaluate", method=w.method),
     message:
         "Roll out every saved policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "{params.on_gpu} python -m t2s.evaluate --kind curve --suite {wildcards.suite}"
+        "{params.on_gpu} t2s evaluate --kind curve --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
-        " --task {wildcards.task} --suite-task {params.suite_task} --params {params.sections:q}"
+        " --task {wildcards.task} --suite-task {params.suite_task} --params {params.given:q}"
         " --checkpoints {input.previous:q} {input.policies:q} --language {input.language:q}"
-        " {params.workers} --cache {params.cache} --code {input.code} {input.scenes}"
+        " --workers {threads} --engine {params.engine:q} --cache {params.cache:q} --code {params.code}"
         " --out {output:q} 2>&1 | tee {log:q}"
 
 
 # What acts on a task may be unchanged since the stage before: then its records still stand.
 rule evaluate_kept:
     input:
-        code=lambda w: code("evaluate", w.method),
-        scenes=scenes,
+        code=lambda w: PLAN.code("evaluate", w.method),
+        scenes=lambda w: PLAN.scenes(w.suite),
         language="results/language/{suite}.safetensors",
-        policies=lambda w: upto(
-            f"{runs(w)}/task{{task}}/policy.safetensors", int(w.stage) + 1
-        ),
-        chosen=lambda w: f"{runs(w)}/task{w.task}/chosen.json",
-        previous=lambda w: before(w),
+        policies=lambda w: PLAN.policies(w.suite, w.method, w.seed, int(w.stage) + 1),
+        chosen=f"results/runs/{CHAIN}/task{{task}}/chosen.json",
+        previous=lambda w: PLAN.before(w.suite, w.method, w.seed, w.stage, w.task),
     output:
         f"results/episodes/{CHAIN}/stage{{stage}}_task{{task}}.jsonl",
     log:
@@ -65,19 +64,17 @@ rule evaluate_kept:
         on_gpu=ON_GPU,
         suite_task=lambda w: ORDER[int(w.task)],
         cache=f"{CACHE}/episodes",
-        workers=lambda w, threads: workers(threads),
-        sections=lambda w: sections(
-            *look(w), "policy", "learn", "evaluate", method=w.method
-        ),
-        previous=lambda w, input: (
-            f"--previous {input.previous}" if input.previous else ""
-        ),
+        # Not among the values that a job is run again for, as they change no record: Snakemake compares no params that
+        # depend on threads or inputs.
+        engine=lambda w, threads: PLAN.given("engine"),
+        code=lambda w, input: digest(*input.code, *input.scenes),
+        given=lambda w: given_look(w, "policy", "learn", "evaluate", method=w.method),
     message:
         "Roll out the policy kept after task {wildcards.stage} on task {wildcards.task} of {wildcards.suite}, {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "{params.on_gpu} python -m t2s.evaluate --kind kept --suite {wildcards.suite}"
+        "{params.on_gpu} t2s evaluate --kind kept --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.stage}"
-        " --task {wildcards.task} --suite-task {params.suite_task} --params {params.sections:q} --checkpoints {input.policies:q}"
-        " --language {input.language:q} {params.previous} {params.workers}"
-        " --cache {params.cache} --code {input.code} {input.scenes}"
+        " --task {wildcards.task} --suite-task {params.suite_task} --params {params.given:q} --checkpoints {input.policies:q}"
+        " --language {input.language:q} --previous {input.previous:q} --workers {threads} --engine {params.engine:q}"
+        " --cache {params.cache:q} --code {params.code}"
         " --out {output:q} 2>&1 | tee {log:q}"

@@ -1,8 +1,8 @@
 # LIBERO's scene assets are hundreds of files, outside the repository: what draws with them depends on their label.
 rule label:
     input:
-        code=code("label"),
-        assets=asset_files(),
+        code=PLAN.code("label"),
+        assets=or_exit(PLAN.asset_files),
     output:
         "results/assets.json",
     log:
@@ -10,8 +10,8 @@ rule label:
     conda:
         "../envs/t2s.yaml"
     params:
-        sections=sections("assets"),
+        given=PLAN.given("assets"),
     message:
         "Label LIBERO's scene assets"
     shell:
-        "python -m t2s.label --params {params.sections:q} --out {output:q} 2>&1 | tee {log:q}"
+        "t2s label --params {params.given:q} --out {output:q} 2>&1 | tee {log:q}"

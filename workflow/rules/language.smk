@@ -1,7 +1,7 @@
 rule language:
     input:
-        code=code("language"),
-        scenes=scenes,
+        code=PLAN.code("language"),
+        scenes=lambda w: PLAN.scenes(w.suite),
     output:
         "results/language/{suite}.safetensors",
     log:
@@ -12,9 +12,9 @@ rule language:
         mem_mb=lambda w, attempt: attempt * 4000,
         runtime=60,
     params:
-        sections=sections("language"),
+        given=PLAN.given("language"),
     message:
         "Embed the instructions of {wildcards.suite}"
     shell:
-        "python -m t2s.language --suite {wildcards.suite} --params {params.sections:q}"
+        "t2s language --suite {wildcards.suite} --params {params.given:q}"
         " --out {output:q} 2>&1 | tee {log:q}"

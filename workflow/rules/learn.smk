@@ -2,14 +2,14 @@
 # by content: an HDF5 file that was made anew with the same episodes relearns nothing.
 rule learn:
     input:
-        code=lambda w: code("learn", w.method),
+        code=lambda w: PLAN.code("learn", w.method),
         manifests=lambda w: expand(
             "results/demos/{suite}/task{task}.json",
             suite=w.suite,
             task=ORDER[: int(w.task) + 1],
         ),
         language="results/language/{suite}.safetensors",
-        previous=lambda w: upto(f"{runs(w)}/task{{task}}/policy.safetensors", w.task),
+        previous=lambda w: PLAN.policies(w.suite, w.method, w.seed, w.task),
     output:
         policies=expand(
             f"results/runs/{CHAIN}/task{{task}}/epoch{{epoch}}.safetensors",
@@ -24,29 +24,30 @@ rule learn:
         f"results/benchmarks/learn/{CHAIN}/task{{task}}.tsv"
     conda:
         "../envs/t2s.yaml"
-    threads: PARAMS.learn.n_threads
+    threads: PLAN.params.learn.n_threads
     resources:
         gpu=N_GPUS,
-        mem_mb=lambda w, attempt: attempt * (4000 + images_mb(w)),
+        mem_mb=lambda w, attempt: attempt * (4000 + PLAN.images_mb(w.method, w.task)),
         runtime=lambda w, attempt: attempt * 720,
     params:
         on_gpu=ON_GPU,
-        sections=lambda w: sections("env", "policy", "learn", method=w.method),
+        given=lambda w: PLAN.given("env", "policy", "learn", method=w.method),
+        code=lambda w, input: digest(*input.code),
         out=lambda w, output: Path(output.learn).parent,
         cache=f"{CACHE}/learn",
     message:
         "Learn task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "{params.on_gpu} python -m t2s.learn --suite {wildcards.suite} --method {wildcards.method:q}"
-        " --seed {wildcards.seed} --task {wildcards.task} --params {params.sections:q}"
+        "{params.on_gpu} t2s learn --suite {wildcards.suite} --method {wildcards.method:q}"
+        " --seed {wildcards.seed} --task {wildcards.task} --params {params.given:q}"
         " --demos {input.manifests:q} --language {input.language:q}"
-        " --previous {input.previous:q} --out {params.out:q} --cache {params.cache} --code {input.code}"
+        " --previous {input.previous:q} --out {params.out:q} --cache {params.cache:q} --code {params.code}"
         " 2>&1 | tee {log:q}"
 
 
 rule choose:
     input:
-        code=code("choose"),
+        code=PLAN.code("choose"),
         curve=f"results/episodes/{CHAIN}/task{{task}}_curve.jsonl",
         policies=rules.learn.output.policies,
     output:
@@ -61,5 +62,5 @@ rule choose:
     message:
         "Choose the best policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "python -m t2s.choose --curve {input.curve:q} --checkpoints {input.policies:q}"
+        "t2s choose --curve {input.curve:q} --checkpoints {input.policies:q}"
         " --out {params.out:q} 2>&1 | tee {log:q}"

@@ -1,13 +1,13 @@
 # It follows the metrics and nothing but the report follows it: it is made again when a number was, and makes none again.
 rule provenance:
     input:
-        code=code("provenance"),
-        produced_by=producing_code(),
+        code=PLAN.code("provenance"),
+        produced_by=PLAN.producing_code(),
         manifests=expand(
             "results/demos/{suite}/task{task}.json", suite=STUDY.suites, task=ORDER
         ),
         language=expand("results/language/{suite}.safetensors", suite=STUDY.suites),
-        episodes=episodes(),
+        episodes=PLAN.episodes(),
         metrics="results/metrics.json",
     output:
         "results/provenance.json",
@@ -16,9 +16,10 @@ rule provenance:
     conda:
         "../envs/t2s.yaml"
     params:
-        sections=producing_sections(),
+        given=PLAN.given_producing(),
+        code=lambda w, input: digest(*input.produced_by),
     message:
         "Write down where the numbers come from"
     shell:
-        "python -m t2s.provenance --params {params.sections:q} --code {input.produced_by:q} --demos {input.manifests:q}"
+        "t2s provenance --params {params.given:q} --code {params.code} --demos {input.manifests:q}"
         " --language {input.language:q} --episodes results/episodes --out {output:q} 2>&1 | tee {log:q}"

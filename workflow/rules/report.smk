@@ -1,9 +1,9 @@
 # RESULTS is `results`, or the folder of a finished study (studies/Snakefile).
 rule metrics:
     input:
-        code=code("metrics"),
-        episodes=episodes(),
-        learned=learned(),
+        code=PLAN.code("metrics"),
+        episodes=PLAN.episodes(),
+        learned=PLAN.learned(),
     output:
         metrics=f"{RESULTS}/metrics.json",
         headline=f"{RESULTS}/headline.json",
@@ -14,74 +14,74 @@ rule metrics:
     conda:
         "../envs/t2s.yaml"
     params:
-        sections=sections("study", "metrics"),
+        given=PLAN.given("study", "metrics"),
         results=lambda w, output: Path(output.metrics).parent,
     message:
         "Compute FWT, NBT and AUC"
     shell:
-        "python -m t2s.metrics --params {params.sections:q} --results {params.results:q}"
+        "t2s metrics --params {params.given:q} --results {params.results:q}"
         " 2>&1 | tee {log:q}"
 
 
 rule tables:
     input:
-        code=code("tables"),
-        published="t2s/data/reference_results.csv",
+        code=PLAN.code("tables"),
+        published="t2s/report/reference_results.csv",
         metrics=rules.metrics.output.metrics,
         success=rules.metrics.output.success,
         tasks=rules.metrics.output.tasks,
-        benchmarks=benchmarks(),
+        benchmarks=PLAN.benchmarks(),
     output:
-        tables(),
+        PLAN.tables(),
     log:
         f"{RESULTS}/logs/tables.log",
     conda:
         "../envs/t2s.yaml"
     params:
-        sections=sections("study", "metrics", "evaluate"),
+        given=PLAN.given("study", "metrics", "evaluate"),
         results=lambda w, input: Path(input.metrics).parent,
     message:
         "Write the tables"
     shell:
-        "python -m t2s.tables --params {params.sections:q} --results {params.results:q} 2>&1 | tee {log:q}"
+        "t2s tables --params {params.given:q} --results {params.results:q} 2>&1 | tee {log:q}"
 
 
 rule figures:
     input:
-        code=code("figures"),
+        code=PLAN.code("figures"),
         metrics=rules.metrics.output.metrics,
         success=rules.metrics.output.success,
         tasks=rules.metrics.output.tasks,
-        losses=losses(),
+        losses=PLAN.losses(),
     output:
         [
             report(
                 f"{RESULTS}/figures/{{suite}}/{figure}.png",
                 caption=f"../report/{figure}.rst",
                 category="{suite}",
-                labels={"figure": FIGURES[figure]},
+                labels={"figure": plan.FIGURES[figure]},
             )
-            for figure in drawn()
+            for figure in PLAN.drawn()
         ],
-        [f"{RESULTS}/pdf/{{suite}}/{figure}.pdf" for figure in drawn()],
+        [f"{RESULTS}/pdf/{{suite}}/{figure}.pdf" for figure in PLAN.drawn()],
     log:
         f"{RESULTS}/logs/figures/{{suite}}.log",
     conda:
         "../envs/t2s.yaml"
     params:
         suite="{suite}",
-        sections=sections("study", "figures"),
+        given=PLAN.given("study", "figures"),
         results=lambda w, input: Path(input.metrics).parent,
     message:
         "Draw the figures of {wildcards.suite}"
     shell:
-        "python -m t2s.figures --suite {params.suite} --params {params.sections:q}"
+        "t2s figures --suite {params.suite} --params {params.given:q}"
         " --results {params.results:q} 2>&1 | tee {log:q}"
 
 
 use rule figures as figure_of_mean with:
     input:
-        code=code("figures"),
+        code=PLAN.code("figures"),
         metrics=rules.metrics.output.metrics,
         success=rules.metrics.output.success,
         tasks=rules.metrics.output.tasks,
@@ -90,7 +90,7 @@ use rule figures as figure_of_mean with:
             f"{RESULTS}/figures/mean/scores.png",
             caption="../report/scores.rst",
             category="mean",
-            labels={"figure": FIGURES["scores"]},
+            labels={"figure": plan.FIGURES["scores"]},
         ),
         f"{RESULTS}/pdf/mean/scores.pdf",
     log:
@@ -103,12 +103,10 @@ use rule figures as figure_of_mean with:
 
 rule film:
     input:
-        code=lambda w: code("film", w.method),
-        scenes=scenes,
+        code=lambda w: PLAN.code("film", w.method),
+        scenes=lambda w: PLAN.scenes(w.suite),
         language="results/language/{suite}.safetensors",
-        policies=lambda w: upto(
-            f"{runs(w)}/task{{task}}/policy.safetensors", STUDY.n_tasks
-        ),
+        policies=lambda w: PLAN.policies(w.suite, w.method, w.seed, STUDY.n_tasks),
     output:
         films=expand(
             f"results/films/{CHAIN}/task{{task}}.gif", task=TASKS, allow_missing=True
@@ -124,30 +122,30 @@ rule film:
         runtime=lambda w, attempt: attempt * 60,
     params:
         on_gpu=ON_GPU,
-        sections=lambda w: sections(
-            *look(w), "policy", "learn", "evaluate", "film", method=w.method
+        given=lambda w: given_look(
+            w, "policy", "learn", "evaluate", "film", method=w.method
         ),
         order=ORDER,
         out=lambda w, output: Path(output.index).parent,
     message:
         "Film the last policy of {wildcards.method} on {wildcards.suite}, seed {wildcards.seed}"
     shell:
-        "{params.on_gpu} python -m t2s.film --suite {wildcards.suite} --method {wildcards.method:q}"
-        " --seed {wildcards.seed} --params {params.sections:q} --checkpoints {input.policies:q}"
+        "{params.on_gpu} t2s film --suite {wildcards.suite} --method {wildcards.method:q}"
+        " --seed {wildcards.seed} --params {params.given:q} --checkpoints {input.policies:q}"
         " --suite-tasks {params.order} --language {input.language:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
 
 rule report:
     input:
-        code=code("report"),
-        page="t2s/report.html.j2",
+        code=PLAN.code("report"),
+        page="t2s/report/report.html.j2",
         metrics=rules.metrics.output.metrics,
         tasks=rules.metrics.output.tasks,
         provenance="results/provenance.json",
-        episodes=episodes(),
-        tables=tables(),
-        figures=figures(),
-        films=films(),
+        episodes=PLAN.episodes(),
+        tables=PLAN.tables(),
+        figures=PLAN.figures(),
+        films=PLAN.films(),
     output:
         report(
             "results/report.html", caption="../report/report.rst", category="Overview"
@@ -157,10 +155,10 @@ rule report:
     conda:
         "../envs/t2s.yaml"
     params:
-        sections=json.dumps(config),
+        given=PLAN.given_all(),
         results=lambda w, input: Path(input.metrics).parent,
     message:
         "Write the report"
     shell:
-        "python -m t2s.report --params {params.sections:q} --results {params.results:q} --out {output:q}"
+        "t2s report --params {params.given:q} --results {params.results:q} --out {output:q}"
         " 2>&1 | tee {log:q}"

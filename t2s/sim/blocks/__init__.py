@@ -1,4 +1,4 @@
-"""The embedded suites: LIBERO problems of primitive shapes, so that nothing is downloaded."""
+"""The embedded suites: LIBERO problems made of primitive shapes, which need no download."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Objects of the embedded suites: primitive shapes from mjcf/, drawn in one colour each."""
+"""Objects of the embedded suites: primitive shapes from mjcf/, each in one colour."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ COLORS = {
     "brown": (0.45, 0.25, 0.1),
     "gray": (0.3, 0.32, 0.4),
 }
-YAW = 0.2  # [rad] largest turn of a movable object either way
+YAW = 0.2  # [rad] largest yaw of a movable object in either direction
 
 
 class Block(MujocoXMLObject):  # type: ignore[misc]
-    """A movable or fixed object with the attributes LIBERO's problems and predicates ask for."""
+    """A movable or fixed object with the attributes that LIBERO's problems and predicates expect."""
 
     def __init__(self, shape: str, color: str, name: str, joints: Any = "default") -> None:
         path = str(BLOCKS_DIR / "mjcf" / f"{shape}.xml")
@@ -39,16 +39,16 @@ class Block(MujocoXMLObject):  # type: ignore[misc]
             if geom.get("rgba") is None:
                 geom.set("rgba", " ".join(map(str, (*COLORS[color], 1.0))))
         self.category_name = f"{color}_{shape}"
-        # LIBERO's sampler makes an angle a about "x" (sin a/2, 0, 0, cos a/2): a yaw of pi - a.
+        # LIBERO's sampler turns an angle a about "x" into the quaternion (sin a/2, 0, 0, cos a/2): a yaw of pi - a.
         self.rotation = (np.pi - YAW, np.pi + YAW)
         self.rotation_axis = "x"
         self.object_properties: dict[str, Any] = {"vis_site_names": {}}
 
 
 class Cabinet(Block):
-    """A fixed cabinet of boxes with one drawer that slides towards the camera."""
+    """A fixed cabinet made of boxes, with one drawer that slides towards the camera."""
 
-    OPEN, CLOSED = (0.06, 0.09), (0.0, 0.005)  # [m] of the slide joint
+    OPEN, CLOSED = (0.06, 0.09), (0.0, 0.005)  # [m] ranges of the slide joint
 
     def __init__(self, color: str, name: str, joints: Any = None) -> None:
         super().__init__("cabinet", color, name, joints)
@@ -67,7 +67,7 @@ class Cabinet(Block):
 
 
 def register() -> None:
-    """Make every colour of every shape known to LIBERO's BDDL parser, e.g. as `red_cube`."""
+    """Register every shape in every colour with LIBERO's BDDL parser, e.g. as `red_cube`."""
     shapes = ("cube", "cylinder", "ball", "brick", "bin", "plate", "pad", "box", "tower")
     for color in COLORS:
         for shape in shapes:

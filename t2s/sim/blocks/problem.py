@@ -1,4 +1,4 @@
-"""The LIBERO problem of the embedded suites: a Panda at a floor of primitive shapes."""
+"""The LIBERO problem of the embedded suites: a Panda and primitive shapes on a floor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import libero.libero
-import libero.libero.envs  # noqa: F401 - registers the problems and must come before its submodules
+import libero.libero.envs  # noqa: F401 - registers the problems; import it before its submodules
 import numpy as np
 from libero.libero.envs.bddl_base_domain import TASK_MAPPING, BDDLBaseDomain, register_problem
 from libero.libero.envs.regions import REGION_SAMPLERS
@@ -17,21 +17,21 @@ from t2s.sim.blocks import BLOCKS_DIR, objects
 
 objects.register()
 
-# Joints [rad] with the gripper low over the work area: demonstrations stay short.
+# Joint positions [rad] that hold the gripper low over the work area, which keeps demonstrations short.
 INIT_QPOS = np.array([0.0, 0.223, 0.0, -2.216, 0.0, 2.44, np.pi / 4])
 GRAY = {"robot0": "0.82 0.82 0.84 1", "gripper0": "0.35 0.35 0.38 1"}
-# Keeps an object's centre, not its outline, inside its region, as the regions of 5 cm are meant.
+# This sampler keeps the centre of an object in its region, not its outline: the 5 cm regions are meant that way.
 REGION_SAMPLERS["blocks_floor_manipulation"] = {"floor": partial(Libero100TableRegionSampler, z_offset=0.001)}
 
 
-# LIBERO's decorator leaves None under the class's own name.
+# LIBERO's `register_problem` returns None, so the class is only in TASK_MAPPING.
 Libero_Floor_Manipulation: Any = TASK_MAPPING["libero_floor_manipulation"]
 
 
 class Blocks_Floor_Manipulation(Libero_Floor_Manipulation):  # type: ignore[misc]
-    """LIBERO's floor problem (sites, predicates, goal) in our arena; its __init__ is not run."""
+    """LIBERO's floor problem (sites, predicates, goal) in our arena. The parent's `__init__` is skipped."""
 
-    # Rendering at twice the size costs OSMesa 0.7 ms for both cameras at 64 px, multisampling 3 ms.
+    # With OSMesa and both cameras at 64 px, rendering at twice the size costs 0.7 ms; multisampling costs 3 ms.
     SUPERSAMPLE = 2
 
     def __init__(self, bddl_file_name: str, *args: Any, **kwargs: Any) -> None:
@@ -60,24 +60,24 @@ class Blocks_Floor_Manipulation(Libero_Floor_Manipulation):  # type: ignore[misc
 
     def _initialize_sim(self, xml_string: str | None = None) -> None:
         super()._initialize_sim(xml_string)
-        self.sim.model._model.vis.quality.offsamples = 0  # see SUPERSAMPLE
+        self.sim.model._model.vis.quality.offsamples = 0  # no multisampling, see SUPERSAMPLE
 
     def _load_sites_in_arena(self, mujoco_arena: Any) -> None:
-        """LIBERO's; a region that is a point (a fixture's place) gets a size MuJoCo accepts."""
+        """Load sites as LIBERO does, but give point regions (places of fixtures) a size that MuJoCo accepts."""
         super()._load_sites_in_arena(mujoco_arena)
         for site in mujoco_arena.floor_body.iter("site"):
             size = [max(float(number), 1e-6) for number in site.get("size").split()]
             site.set("size", " ".join(map(str, size)))
 
     def _setup_camera(self, mujoco_arena: Any) -> None:
-        """The camera is in mjcf/floor.xml: it fills 64 px with the work area."""
+        """Do nothing: mjcf/floor.xml defines the camera, and the work area fills its image of 64 px."""
 
 
 register_problem(Blocks_Floor_Manipulation)
 
 
 def _drop_visual_meshes(root: ET.Element) -> None:
-    """Draw the Panda's collision geometry: its visual meshes take 30-60 ms a frame."""
+    """Draw the Panda's collision geoms instead of its visual meshes, which take 30-60 ms per frame."""
     for body in root.iter("body"):
         for geom in body.findall("geom"):
             prefix = (geom.get("name") or "").split("_")[0]
@@ -89,7 +89,7 @@ def _drop_visual_meshes(root: ET.Element) -> None:
                 geom.set("rgba", GRAY[prefix])
                 geom.attrib.pop("material", None)
             if geom.get("name") == "robot0_link1_collision":
-                geom.set("rgba", "0 0 0 0")  # 12,516 faces that no camera sees
+                geom.set("rgba", "0 0 0 0")  # hides 12,516 faces that no camera sees
     used = {geom.get("mesh") for geom in root.iter("geom")}
     asset = root.find("asset")
     assert asset is not None

@@ -1,7 +1,7 @@
-"""The 50 initial states that rollouts of a task start from, drawn from its BDDL file's regions.
+"""Sample the 50 initial states of every task's rollouts from the regions in its BDDL file.
 
-Reads: bddl/{suite}/{task}.bddl beside this file; those whose name contains --task.
-Writes: {out}/{suite}/{task}.npy, float64 (50, state); the committed ones are in init_states/.
+Reads: bddl/{suite}/{task}.bddl beside this file, for every task whose name contains --task.
+Writes: {out}/{suite}/{task}.npy, float64 (50, state). The committed files are in init_states/.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from jaxtyping import Float64
 from t2s.sim.blocks import BLOCKS_DIR
 from t2s.sim.env import Env
 
-N_STATES = 50  # as LIBERO stores
+N_STATES = 50  # as many as LIBERO stores per task
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line entry."""
+    """Sample and save the initial states of the selected tasks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="")
     parser.add_argument("--out", type=Path, default=BLOCKS_DIR / "init_states")
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def sample(bddl_path: Path) -> Float64[np.ndarray, "50 s"]:
-    """Initial states of one task, whose name is the seed: no demonstration shares them."""
+    """The initial states of one task. The task's name is the seed, so no demonstration starts from them."""
     seeds = np.random.SeedSequence(list(bddl_path.stem.encode())).generate_state(N_STATES)
     env = Env(bddl_path, image_size=64)
     try:
@@ -40,7 +40,7 @@ def sample(bddl_path: Path) -> Float64[np.ndarray, "50 s"]:
 
 
 def save(states: Float64[np.ndarray, "50 s"], path: Path) -> None:
-    """Write `states` whole or not at all."""
+    """Write `states` to `path` atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     with temporary.open("wb") as file:

@@ -1,1 +1,1 @@
-"""Scripted demonstrations: skills that plan waypoints from the simulation's privileged state, and what follows them."""
+"""The scripted expert: skills plan waypoints from privileged simulator state, and a controller follows them."""

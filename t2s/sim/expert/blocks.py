@@ -1,4 +1,4 @@
-"""Skills of the embedded suites."""
+"""Skills for the embedded suites."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from t2s.sim.env import Env
 from t2s.sim.expert.waypoint import CLOSE, OPEN, UP, Waypoint, X, jitter
 
 MAX_STEPS = 140
-GRASP_STEPS = 6  # fingers close from 8 cm to 4 cm and press
-ABOVE = 0.07  # [m] over an object before going down
-CARRY = 0.05  # [m] over the higher of where an object is taken and released
-RELEASE = 0.012  # [m] an object falls when it is put on something
+GRASP_STEPS = 6  # steps in which the fingers close from 8 cm to 4 cm and press
+ABOVE = 0.07  # [m] above an object, before going down
+CARRY = 0.05  # [m] above the place of grasp or release, whichever is higher
+RELEASE = 0.012  # [m] drop height of an object that is put on something
 PUSH = 0.04  # [m] from the centre of a pushed brick to the grip site behind it
-PULL = 0.085  # [m] the handle moves; the drawer counts as open at 0.06
+PULL = 0.085  # [m] travel of the handle; the drawer counts as open at 0.06
 
 
 def plan(env: Env, generator: np.random.Generator) -> list[Waypoint]:
-    """Waypoints for the goal of the task, by the first word of its instruction.
+    """Waypoints for the task's goal. The first word of the instruction selects the skill.
 
-    Raises: ValueError for a goal no skill is known for.
+    Raises: ValueError if no skill exists for that word.
     """
     skills: dict[str, Callable[..., list[Waypoint]]] = {
         "pick": _pick_and_place,
@@ -37,7 +37,7 @@ def plan(env: Env, generator: np.random.Generator) -> list[Waypoint]:
 
 
 def _pick_and_place(env: Env, predicate: str, name: str, place: str, generator: np.random.Generator) -> list[Waypoint]:
-    """Grasp from above, carry and let go: high over a container, close above anything else."""
+    """Grasp from above, carry and release: high above a container, just above anything else."""
     start, end = env.position(name), env.position(place)
     released = end + (env.extent(place)[1] - env.extent(name)[0] + RELEASE) * UP
     carry = max(start[2], released[2]) + CARRY
@@ -55,9 +55,9 @@ def _pick_and_place(env: Env, predicate: str, name: str, place: str, generator: 
 
 
 def _push(env: Env, predicate: str, name: str, place: str, generator: np.random.Generator) -> list[Waypoint]:
-    """Go down behind the object with closed fingers, push it in -y to the middle of the place."""
+    """Go down behind the object with closed fingers and push it in -y to the middle of the place."""
     start, end = env.position(name), env.position(place)
-    low = start[2] - 0.006  # fingers that push above the middle climb over the object
+    low = start[2] - 0.006  # fingers that push above the object's middle climb over it
     behind = np.array([start[0], start[1] + PUSH + 0.03, low])
     pushed = np.array([start[0], end[1] + PUSH, low])
     return [

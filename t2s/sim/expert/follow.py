@@ -1,4 +1,4 @@
-"""One attempt at a task: the waypoints of its skills, followed with noise until its goal holds."""
+"""One attempt at a task: follow the waypoints of its skills, with noise, until its goal holds."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from t2s.sim.expert import blocks, libero
 from t2s.sim.expert.waypoint import Waypoint, is_far, towards
 
 SETTLE_STEPS = 5
-STEPS_AFTER = 4  # after success, so that letting go is demonstrated too
-NOISE = np.array([0.2, 0.2, 0.15, 0.02, 0.02, 0.02, 0.0])  # of the executed action, not of the recorded one
-NOISE_MEMORY = 0.7  # correlation of the noise from step to step: it leads centimetres astray
+STEPS_AFTER = 4  # steps after success, so that demonstrations include the release
+NOISE = np.array([0.2, 0.2, 0.15, 0.02, 0.02, 0.02, 0.0])  # std; added to the executed, not the recorded action
+NOISE_MEMORY = 0.7  # correlation between successive steps, so that the gripper drifts by centimetres
 
 
 Plan = Callable[[Env, np.random.Generator], Iterable[Waypoint]]
@@ -23,18 +23,18 @@ Plan = Callable[[Env, np.random.Generator], Iterable[Waypoint]]
 
 @dataclass(frozen=True)
 class Demo:
-    """A successful attempt: the states before each action, and the action meant there."""
+    """A successful attempt: for each step, the state before the action and the action without noise."""
 
     states: Float64[np.ndarray, "t s"]
     actions: Float32[np.ndarray, "t 7"]
     seed: int
-    """Of the reset before it, which places what the states do not hold: LIBERO's fixtures."""
+    """Seed of the reset before the attempt. It places LIBERO's fixtures, which are not part of the states."""
 
 
 def demonstrate(env: Env, seed: int, init_state: Float64[np.ndarray, "s"] | None = None) -> Demo | None:
-    """One attempt from `init_state`; None where it fails.
+    """One attempt from `init_state`; None if it fails.
 
-    Without an initial state it starts from one that `seed` draws from the task's regions.
+    If `init_state` is None, `seed` draws one from the task's regions.
     """
     env.sample(seed)
     if init_state is not None:
@@ -55,7 +55,7 @@ def demonstrate(env: Env, seed: int, init_state: Float64[np.ndarray, "s"] | None
 
 
 def _act(env: Env, plan: Plan, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
-    """The action meant, the noisy one to execute, whether the last waypoint is on (for ever)."""
+    """Yields the action, the noisy action to execute, and whether this is the last waypoint, which never ends."""
     noise = np.zeros(7)
     for waypoint, is_last in _with_last(plan(env, generator)):
         n_steps = 0
@@ -68,7 +68,7 @@ def _act(env: Env, plan: Plan, generator: np.random.Generator) -> Iterator[tuple
 
 
 def _with_last(waypoints: Iterable[Waypoint]) -> Iterator[tuple[Waypoint, bool]]:
-    """Every waypoint, then the last once more, for as long as it takes."""
+    """Yields every waypoint with False, then the last one again with True."""
     waypoint = None
     for waypoint in waypoints:
         yield waypoint, False

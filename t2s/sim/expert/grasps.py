@@ -1,4 +1,4 @@
-"""How to take hold of an object, from the shape of what is solid of it."""
+"""Grasps of objects, computed from the shape of their solid geoms."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation
 from t2s.sim.env import Env
 from t2s.sim.expert.waypoint import UP, turned
 
-DEPTH = 0.035  # [m] of the grip site below the top of what is held
-LOWEST = 0.012  # [m] of the grip site over the ground: the fingertips reach 1.1 cm further
-WIDEST = 0.07  # [m] between the open fingers, which are 8 cm apart
+DEPTH = 0.035  # [m] from the top of the object down to the grip site
+LOWEST = 0.012  # [m] smallest height of the grip site above the ground: the fingertips reach 1.1 cm further down
+WIDEST = 0.07  # [m] widest object that fits between the open fingers, which are 8 cm apart
 YAWS = np.radians([0, 15, -15, 30, -30, 45, -45, 60, -60, 75, -75, 90])
-SKEWS = (0, 20, -20, 40, -40)  # [deg] of a rim in the fingers, where there is no room otherwise
-RIM_DEPTH = 0.02  # [m] of the grip site below a rim
+SKEWS = (0, 20, -20, 40, -40)  # [deg] between the hand and a rim's radius; nonzero only if 0 leaves no room
+RIM_DEPTH = 0.02  # [m] from a rim down to the grip site
 RIMS = {
     "akita_black_bowl": 0.049,
     "plate": 0.062,
@@ -26,23 +26,23 @@ RIMS = {
     "red_coffee_mug": 0.042,
     "white_yellow_mug": 0.046,
 }
-"""Radius [m] of what is too wide for the hand and is taken by its rim."""
+"""Rim radius [m] of objects that are too wide for the hand and are grasped by the rim."""
 HANDLES = {"porcelain_mug", "white_yellow_mug", "red_coffee_mug"}
-"""Of those, what has a handle along the x axis of its body."""
-# The hand as boxes: half a width, half a length along the fingers' opening [m], and what it is above the grip site.
+"""The objects of RIMS that have a handle, which lies along the x axis of their body."""
+# The hand as boxes: half width, half length along the fingers' opening, height of the bottom above the grip site [m].
 BOXES = ((0.035, 0.11, 0.04), (0.015, 0.055, -0.012))
 
 
 @dataclass(frozen=True)
 class Grasp:
-    """Position [m] and attitude of the grip site when the fingers close."""
+    """Position [m] and attitude of the grip site while the fingers close."""
 
     position: Float64[np.ndarray, "3"]
     attitude: Rotation
 
 
 def find(env: Env, name: str) -> Grasp:
-    """A grasp from above where nothing else is in the way and the hand turns little."""
+    """The grasp from above that best avoids other objects and turns the hand least."""
     kind = re.sub(r"_\d+$", "", name)
     corners = env.corners(name)
     candidates = _rim(env, name, kind, corners) if kind in RIMS else _across(corners)
@@ -52,7 +52,7 @@ def find(env: Env, name: str) -> Grasp:
 
 
 def _across(corners: np.ndarray) -> list[tuple[np.ndarray, float, float]]:
-    """The middle of an object, at the angles at which it fits between the fingers."""
+    """Grasps of an object's middle (position, yaw, extra cost), one per yaw at which it fits between the fingers."""
     low, high = corners.min(axis=0), corners.max(axis=0)
     middle = np.array([*(low + high)[:2] / 2, max(low[2] + LOWEST, high[2] - DEPTH)])
     widths = [float(np.ptp(_in_hand(corners, middle, yaw)[:, 1])) for yaw in YAWS]
@@ -61,7 +61,7 @@ def _across(corners: np.ndarray) -> list[tuple[np.ndarray, float, float]]:
 
 
 def _rim(env: Env, name: str, kind: str, corners: np.ndarray) -> list[tuple[np.ndarray, float, float]]:
-    """Places around a rim, which may be tilted, the fingers inside and outside; far from a handle."""
+    """Grasps of a rim, which may be tilted (position, yaw, extra cost): one finger inside, far from a handle."""
     position, matrix = env.position(name), env.attitude(name)
     angles = np.arange(-180, 180, 15)
     if kind in HANDLES:
@@ -69,9 +69,9 @@ def _rim(env: Env, name: str, kind: str, corners: np.ndarray) -> list[tuple[np.n
     top = ((corners - position) @ matrix)[:, 2].max()
     poses = []
     for angle, skew in product(np.radians(angles), np.radians(SKEWS)):
-        yaw = (angle + skew) % np.pi - np.pi / 2  # the fingers open along the radius, or nearly
+        yaw = (angle + skew) % np.pi - np.pi / 2  # the fingers open along the radius, up to the skew
         out = RIMS[kind] * np.array([np.cos(angle), np.sin(angle), 0.0])
-        # `out` lies in the plane of the rim, at its angle seen from above
+        # This puts `out` in the plane of the rim; seen from above, its angle stays the same.
         out[2] = -(matrix[:2, 2] @ out[:2]) / matrix[2, 2]
         place = position + top * matrix[:, 2] + out - RIM_DEPTH * UP
         place[2] = max(place[2], corners[:, 2].min() + LOWEST)
@@ -80,7 +80,7 @@ def _rim(env: Env, name: str, kind: str, corners: np.ndarray) -> list[tuple[np.n
 
 
 def _cost(position: np.ndarray, yaw: float, others: Float64[np.ndarray, "n 8 3"]) -> float:
-    """How bad it is to close there with the hand turned by `yaw`: bumping into something is worst."""
+    """Cost of a grasp at `position` with the hand turned by `yaw`. Collisions cost most."""
     seen = _in_hand(others.reshape(-1, 3), position, yaw).reshape(others.shape)
     low, high = seen.min(axis=1), seen.max(axis=1)
     bump = 0.0
@@ -92,5 +92,5 @@ def _cost(position: np.ndarray, yaw: float, others: Float64[np.ndarray, "n 8 3"]
 
 
 def _in_hand(points: np.ndarray, position: np.ndarray, yaw: float) -> np.ndarray:
-    """Points seen from the hand: across, along the opening, up."""
+    """Points in the frame of the hand: across the fingers' opening, along it, up."""
     return np.asarray(Rotation.from_euler("z", -yaw).apply(points - position))

@@ -1,4 +1,4 @@
-"""Where the gripper shall go next, and the action that takes it there."""
+"""Waypoints of the gripper, and the actions that move it to them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from scipy.spatial.transform import Rotation
 from t2s.sim.env import Env
 
 DOWN = Rotation.from_matrix([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
-"""Attitude of the grip site with vertical fingers that open along y."""
+"""Attitude of the grip site when the fingers are vertical and open along y."""
 X, Y, UP = np.eye(3)
 OPEN, CLOSE = -1.0, 1.0
-GAIN = 2.5  # of the position error, in units of OSC_POSE's largest delta
+GAIN = 2.5  # action per position error, with the error in units of OSC_POSE's largest delta
 TURN_GAIN = 0.5
-MAX_DELTA, MAX_TURN = 0.05, 0.5  # [m], [rad] of an action of 1
-JITTER = 0.01  # [m] of the points between
+MAX_DELTA, MAX_TURN = 0.05, 0.5  # [m], [rad] commanded by an action of 1
+JITTER = 0.01  # [m] largest random offset of a waypoint along each axis
 
 
 @dataclass(frozen=True)
 class Waypoint:
-    """Move the grip site to within `tolerance` [m] of `position` [m], for at least `n_steps`."""
+    """Move the grip site to within `tolerance` [m] of `position` [m], and take at least `n_steps` steps."""
 
     position: Float64[np.ndarray, "3"]
     gripper: float
     tolerance: float = 0.015
     n_steps: int = 1
-    speed: float = 1.0  # largest action of an axis
-    straight: bool = True  # else every axis corrects at full gain, to hold its line under contact
+    speed: float = 1.0  # largest action on each axis
+    straight: bool = True  # if False, each axis corrects at full gain, which holds the line under contact
     attitude: Rotation = DOWN
     turn_tolerance: float = np.inf  # [rad]
-    patience: int = 60  # [steps] after which the waypoint is given up: contact may keep it out of reach
+    patience: int = 60  # [steps] before giving up: contact may keep the waypoint out of reach
 
 
 def turned(yaw: float) -> Rotation:
-    """Vertical fingers, turned by `yaw` [rad] about the vertical."""
+    """Attitude with vertical fingers, turned by `yaw` [rad] about the vertical."""
     return Rotation.from_euler("z", yaw) * DOWN
 
 
@@ -48,7 +48,7 @@ def is_far(env: Env, waypoint: Waypoint) -> bool:
 
 
 def towards(env: Env, waypoint: Waypoint) -> Float64[np.ndarray, "7"]:
-    """P control of position and attitude."""
+    """The action of a proportional controller for position and attitude."""
     position, matrix = env.grip_pose()
     move = GAIN * (waypoint.position - position) / MAX_DELTA
     turn = TURN_GAIN * _turn(matrix, waypoint).as_rotvec() / MAX_TURN
@@ -59,7 +59,7 @@ def towards(env: Env, waypoint: Waypoint) -> Float64[np.ndarray, "7"]:
 
 
 def jitter(generator: np.random.Generator) -> Float64[np.ndarray, "3"]:
-    """An offset [m] that makes one demonstration differ from the next."""
+    """A random offset [m] that makes demonstrations differ."""
     return generator.uniform(-JITTER, JITTER, 3)
 
 

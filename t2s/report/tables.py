@@ -1,0 +1,311 @@
+"""Tables in Markdown, LaTeX and CSV: headline, mean over suites, differences between methods, success, tasks, cost, and
+what others published.
+
+Reads, in a folder of results: metrics.json, success.csv, tasks.csv, benchmarks/; reference_results.csv of t2s.
+Writes there: tables/{headline,mean,differences,success,tasks,cost,published}.{md,tex,csv}
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from t2s.data import results
+from t2s.data.files import write_text
+from t2s.params import MEAN, Evaluate, Metrics, Study
+
+COLUMNS: Final = {
+    "fwt": "FWT",
+    "fwt_final": "FWT final",
+    "nbt": "NBT",
+    "auc": "AUC",
+    "success_final": "Success at the end",
+    "new_token_share": "New tokens",
+    "new_parameter_share": "Trainable parameters",
+    "delta_byte_share": "Checkpoint bytes",
+}
+"""Columns of the headline table, in %."""
+
+RECONSTRUCTION: Final = (
+    "T2S is this project's reconstruction: of the paper (arXiv 2508.01167) only the abstract could"
+    " be had, and no code was released."
+)
+DEFINITIONS: Final = (
+    "In %. FWT, NBT and AUC are LIBERO's (arXiv 2306.03310): FWT is the mean over the"
+    " learning curve, NBT is divided by K. FWT final: success of the kept policy after learning,"
+    " {states}. New tokens, trainable parameters and checkpoint bytes: mean over the tasks after"
+    " the first, as shares of the bank's tokens, the whole policy's parameters and the first task's"
+    " checkpoint."
+)
+STATES: Final = {
+    True: "on initial states that were not used to choose it",
+    False: "rolled out a second time from the initial states that it was chosen on",
+}
+DIFFERENCES: Final = (
+    "In percentage points: {first} minus the method of the row, task by task. Where an interval holds 0 these seeds and"
+    " tasks do not tell the two apart. Of NBT less is better."
+)
+PUBLISHED: Final = (
+    "Published by others, on LIBERO's suites and with other policies; not comparable with our"
+    " numbers digit by digit. In %."
+)
+COST: Final = (
+    "Seconds and memory of the workflow's jobs, on the machine that ran them: mean seconds of a task, largest memory."
+    " Rollouts: of the learning curve and of all kept policies. Trained, stored: mean over the tasks after the first;"
+    " what er keeps of its demonstrations is not in it. Tokens at the end: in brackets, as a share of linear growth,"
+    " which adds the first task's number again with every task."
+)
+METHODS: Final = {
+    "er": "er: keeps and replays demonstrations of all earlier tasks.",
+    "packnet": "packnet: told the task in its source; here, as for t2s, tail and single_task, the nearest known"
+    " instruction names it. Trainable parameters are those that a task owns after pruning; its learning curve has"
+    " policies before pruning, which are never kept.",
+    "single_task": "single_task: a network for every task; trainable parameters as a share of all these networks.",
+    "multitask": "multitask: not lifelong; learns all tasks so far anew at every stage, with k times the steps at the"
+    " k-th, from all their demonstrations.",
+}
+"""What a reader of the headline must know of a method of the study, by its name in params.yaml."""
+
+DASH: Final = "–"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--params", required=True, help="YAML or JSON file: study, metrics, evaluate")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write all tables."""
+    study, confidence = Study.read(args.params), Metrics.read(args.params).confidence
+    fresh = Evaluate.read(args.params).rules.kept_offset > 0
+    summary = json.loads((args.results / "metrics.json").read_text())
+    differences = pop_differences(summary)
+    success = pd.read_csv(args.results / "success.csv")
+    tasks = pd.read_csv(args.results / "tasks.csv")
+    intervals = f"In brackets {confidence:.0%} intervals"
+    shown_by = f"Demonstrations: {tasks.source.iloc[0]}."
+    scenes = "; ".join(tasks.scenes.dropna().unique())
+    shown_by += f" LIBERO's scene assets: {scenes}." if scenes else ""
+    bootstrap = f"{intervals}, bootstrapped over seeds and tasks."
+    wilson = f"{intervals} (Wilson) over the episodes of all seeds; in %."
+    folder = args.results / "tables"
+    notes = [
+        DEFINITIONS.format(states=STATES[fresh]),
+        bootstrap,
+        shown_by,
+        *(note for method, note in METHODS.items() if method in study.methods),
+        RECONSTRUCTION,
+    ]
+    shown, raw = (headline(summary, study, text=text) for text in (True, False))
+    write(folder / "headline", "Lifelong learning", shown, notes, raw)
+    if MEAN in summary:
+        shown, raw = (table[table.Suite == MEAN] for table in (shown, raw))
+        write(folder / "mean", "Lifelong learning, mean over the suites", shown, notes, raw)
+    if len(study.methods) > 1:
+        first = study.methods[0]
+        shown, raw = (headline(differences, study, text=text, sign="+") for text in (True, False))
+        shown = shown.loc[:, (shown != DASH).any()]
+        notes = [DIFFERENCES.format(first=first), bootstrap, RECONSTRUCTION]
+        write(folder / "differences", f"{first} minus each other method", shown, notes, raw)
+    write(
+        folder / "success",
+        "Success on each task after learning each task",
+        matrix(success, study),
+        ["Rows: tasks learned so far; columns: task rolled out.", wilson, RECONSTRUCTION],
+        raw=success[success.kind == "kept"].drop(columns=["kind", "epoch"]),
+    )
+    write(
+        folder / "tasks",
+        "What each task added and reused",
+        per_task(tasks),
+        ["Shares in %. Similarity: cosine of the instructions' embeddings.", RECONSTRUCTION],
+        raw=tasks,
+    )
+    costs = cost(results.costs(args.results, study), tasks)
+    write(folder / "cost", "What a task cost", per_method(costs), [COST, RECONSTRUCTION], raw=costs)
+    write(folder / "published", "Published numbers", published(), [PUBLISHED], raw=read_published())
+
+
+def pop_differences(summary: dict[str, Any]) -> dict[str, Any]:
+    """Takes the differences out of `summary`: the same shape, without the first method."""
+    return {
+        suite: {method: values.pop("difference") for method, values in methods.items() if "difference" in values}
+        for suite, methods in summary.items()
+    }
+
+
+def headline(summary: dict[str, Any], study: Study, *, text: bool, sign: str = "") -> pd.DataFrame:
+    """One row a suite and method that `summary` has; text as `mean (low to high)` in %, else fractions."""
+    rows = []
+    for suite in [*study.suites, *([MEAN] if MEAN in summary else [])]:
+        for method in (method for method in study.methods if method in summary[suite]):
+            values = summary[suite][method]
+            row: dict[str, Any] = {"Suite": suite, "Method": method}
+            if text:
+                row |= {title: percent(values.get(name), sign) for name, title in COLUMNS.items()}
+            else:
+                row |= _flat(values)
+            rows.append(row | {"Seeds": values["fwt"]["n_seeds"]})
+    return pd.DataFrame(rows)
+
+
+def percent(interval: dict[str, float] | None, sign: str = "") -> str:
+    """`72.5 (60.0 to 83.1)`, or a dash where the metric does not apply; `sign` "+" shows that of a difference."""
+    if interval is None:
+        return DASH
+    mean, low, high = (_round(interval[name], sign) for name in ("mean", "low", "high"))
+    return mean if mean == low == high else f"{mean} ({low} to {high})"
+
+
+def matrix(success: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Rows: suite, method, tasks learned; a column a task: `success (low to high)` in %."""
+    kept = success[success.kind == "kept"]
+    cell = [
+        f"{100 * row['success']:.0f} ({100 * row['low']:.0f} to {100 * row['high']:.0f})"
+        for row in kept.to_dict("records")
+    ]
+    table = kept.assign(cell=cell).pivot_table(
+        "cell", index=["suite", "method", "stage"], columns="task", aggfunc="first"
+    )
+    order = [
+        (suite, method, stage) for suite in study.suites for method in study.methods for stage in range(study.n_tasks)
+    ]
+    table = table.reindex(pd.MultiIndex.from_tuples(order, names=table.index.names)).fillna("")
+    table = table.reset_index().assign(stage=lambda t: t.stage + 1)
+    names = {"suite": "Suite", "method": "Method", "stage": "Tasks learned"}
+    return table.rename(columns=names | {j: f"Task {j + 1}" for j in range(study.n_tasks)})
+
+
+def per_task(tasks: pd.DataFrame) -> pd.DataFrame:
+    """One row a suite, method, seed and task."""
+    reused = [_reused(*pair) for pair in zip(tasks.active, tasks.similarity, strict=True)]
+    return pd.DataFrame(
+        {
+            "Suite": tasks.suite,
+            "Method": tasks.method,
+            "Seed": tasks.seed,
+            "Task": tasks.task + 1,
+            "Instruction": tasks.instruction,
+            "Kept epoch": tasks.chosen_epoch,
+            "New tokens": [_whole(v) for v in tasks.n_tokens_new],
+            "Bank": [_whole(v) for v in tasks.n_tokens_bank],
+            "Token share": [_share(v) for v in tasks.new_token_share],
+            "Parameter share": [_share(v) for v in tasks.new_parameter_share],
+            "Reused tasks (similarity)": reused,
+        }
+    )
+
+
+def cost(jobs: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
+    """`tasks` with the seconds [s] and largest memory [MB] of the jobs that learned and rolled out each."""
+    task = jobs.job.str.extract(r"task(\d+)", expand=False).astype(int)
+    kind = jobs.job.str.startswith("learn/").map({True: "learn", False: "rollouts"})
+    by = [*results.CHAIN, "task"]
+    spent = jobs.assign(task=task, kind=kind).pivot_table(
+        index=by, columns="kind", values=["s", "max_rss"], aggfunc={"s": "sum", "max_rss": "max"}
+    )
+    names = {"s": "s", "max_rss": "max_rss_mb"}
+    spent.columns = [f"{kind}_{names[value]}" for value, kind in spent.columns.to_flat_index()]
+    columns = ["learn_s", "rollouts_s", "learn_max_rss_mb", "rollouts_max_rss_mb"]
+    kept = ["n_tokens_bank", "n_parameters_new", "n_parameters_total", "delta_bytes"]
+    return tasks[by + kept].merge(spent[columns].reset_index(), on=by, how="left", validate="one_to_one")
+
+
+def per_method(costs: pd.DataFrame) -> pd.DataFrame:
+    """One row a suite and method."""
+    rows = []
+    for (suite, method), group in costs.groupby(["suite", "method"], sort=False):
+        later, last = group[group.task > 0], group[group.task == group.task.max()]
+        n_tokens = last.n_tokens_bank.mean()
+        linear = group[group.task == 0].n_tokens_bank.mean() * group.task.nunique()
+        rows.append(
+            {
+                "Suite": suite,
+                "Method": method,
+                "Learning, s": f"{group.learn_s.mean():.0f}",
+                "Rollouts, s": f"{group.rollouts_s.mean():.0f}",
+                "Memory, GB": f"{max(group.learn_max_rss_mb.max(), group.rollouts_max_rss_mb.max()) / 1000:.2f}",
+                "Parameters trained": _thousands(later.n_parameters_new.mean()),
+                "Stored, MB": f"{later.delta_bytes.mean() / 1e6:.2f}" if len(later) else DASH,
+                "Parameters at the end": _thousands(last.n_parameters_total.mean()),
+                "Tokens at the end": f"{n_tokens:,.0f} ({n_tokens / linear:.0%})" if n_tokens == n_tokens else DASH,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def read_published() -> pd.DataFrame:
+    """Numbers that others published, one a row, with their source and definition."""
+    return pd.read_csv(Path(__file__).with_name("reference_results.csv"))
+
+
+def published() -> pd.DataFrame:
+    """Published numbers, one row a method and suite, in the order of reference_results.csv."""
+    rows = read_published()
+    error = [f" ± {_round(e)}" if e == e else "" for e in rows.error]
+    rows["cell"] = [_round(v) + e for v, e in zip(rows.value, error, strict=True)]
+    metrics = ["FWT", "NBT", "AUC", "success", "new token share"]
+    by = ["method", "architecture", "suite", "definition", "source"]
+    table = rows.pivot_table("cell", index=by, columns="metric", aggfunc="first", sort=False)
+    table = table[metrics].fillna(DASH).reset_index()
+    table.columns = [str(name) for name in table.columns]
+    shown = ["method", "architecture", "suite", *metrics, "definition", "source"]
+    return table[shown].rename(columns=lambda name: name[:1].upper() + name[1:])
+
+
+def write(stem: Path, title: str, table: pd.DataFrame, notes: list[str], raw: pd.DataFrame) -> None:
+    """`table` with title and notes as .md and .tex, and the plain numbers as .csv."""
+    body = table.to_markdown(index=False, disable_numparse=True)
+    lines = [f"### {title}", "", body, "", *[f"{note}  " for note in notes]]
+    write_text(stem.with_suffix(".md"), "\n".join(lines) + "\n")
+    write_text(stem.with_suffix(".tex"), latex(title, table, notes))
+    csv = raw.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_text(stem.with_suffix(".csv"), csv)
+
+
+def latex(title: str, table: pd.DataFrame, notes: list[str]) -> str:
+    """A booktabs table, the notes as its caption."""
+    plain = table.map(_tex).rename(columns=_tex)
+    style = plain.style.hide(axis="index")
+    caption = " ".join(_tex(text) for text in [f"{title}.", *notes])
+    text = style.to_latex(hrules=True, caption=caption, position="ht", position_float="centering")
+    return f"% needs \\usepackage{{booktabs}}\n{text}"
+
+
+def _tex(value: Any) -> str:
+    text = str(value)
+    for plain, escaped in {"\\": "/", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}.items():
+        text = text.replace(plain, escaped)
+    return text.replace("±", r"$\pm$").replace(DASH, "--")
+
+
+def _flat(values: dict[str, dict[str, float]]) -> dict[str, float]:
+    parts = ("mean", "low", "high")
+    return {f"{name}_{part}": values[name][part] for name in values for part in parts}
+
+
+def _reused(active: str, similarity: str) -> str:
+    cosine = json.loads(similarity)
+    found = [f"{j + 1} ({cosine[str(j)]:.2f})" for j in json.loads(active) if str(j) in cosine]
+    return ", ".join(found) or DASH
+
+
+def _round(fraction: float, sign: str = "") -> str:
+    return f"{100 * fraction:{sign}z.1f}"
+
+
+def _share(value: float) -> str:
+    return _round(value) if value == value else DASH  # NaN is not equal to itself
+
+
+def _thousands(value: float) -> str:
+    return f"{value / 1000:,.0f} k" if value == value else DASH
+
+
+def _whole(value: float) -> str:
+    return str(int(value)) if value == value else DASH

@@ -1,0 +1,71 @@
+"""Choose the policy a task is left with: the earliest of the best epochs (LIBERO's rule).
+
+Policies whose header says that they are not finished (PackNet's before pruning) are never left.
+Reads: the records of the task's curve, and the checkpoints of its epochs.
+Writes: the chosen checkpoint as policy.safetensors, chosen.json with the success of every epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from t2s.data import records
+from t2s.data.files import MEND, atomic, write_json
+
+
+def choose(success: dict[int, float]) -> int:
+    """The earliest of the epochs with the highest success.
+
+    Source: LIBERO, libero/lifelong/algos/base.py (`if prev_success_rate < success_rate`).
+    """
+    return min(success, key=lambda epoch: (-success[epoch], epoch))
+
+
+def success_rates(curve: Path) -> dict[int, float]:
+    """Success in [0, 1] of every epoch in the records of one curve."""
+    episodes = records.read([curve])
+    if set(episodes.kind) != {"curve"} or episodes.task.nunique() != 1:
+        raise ValueError(f"{curve}: expected the curve of one task, got other records")
+    rates = episodes.groupby("epoch").success.mean()
+    return dict(zip(rates.index.tolist(), rates.tolist(), strict=True))
+
+
+def finished(path: Path) -> bool:
+    """Whether the checkpoint is one that a task may be left with.
+
+    Raises: ValueError when it is no checkpoint.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return bool(json.loads(file.metadata()["t2s"]).get("finished", True))
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a checkpoint, got {error}; {MEND}") from None
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--curve", type=Path, required=True, help="records of the task's curve")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="epoch* files")
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Copy the chosen epoch's checkpoint."""
+    success = success_rates(args.curve)
+    found = {path.stem: path for path in args.checkpoints}
+    for epoch in success:
+        if f"epoch{epoch}" not in found:
+            raise ValueError(f"expected a checkpoint of epoch {epoch}; have {sorted(found)}")
+    eligible = {epoch: rate for epoch, rate in success.items() if finished(found[f"epoch{epoch}"])}
+    if not eligible:
+        raise ValueError(f"expected a finished policy of {args.curve}; have {sorted(found)}, none is")
+    epoch = choose(eligible)
+    with atomic(args.out / "policy.safetensors") as temporary:
+        shutil.copyfile(found[f"epoch{epoch}"], temporary)
+    rates = {str(epoch): round(rate, 6) for epoch, rate in success.items()}
+    write_json(args.out / "chosen.json", {"epoch": epoch, "success": rates})

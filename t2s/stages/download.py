@@ -1,0 +1,112 @@
+"""LIBERO's published demonstrations and its scene assets, from the Hugging Face hub, each at one commit.
+
+Reads: the hub (HF_ENDPOINT), the tasks' BDDL files; params `demos`, `download`.
+Writes: below `download.folder`, the files and manifests of them that are checked ever after; with --manifest, what
+learning needs to know of one task's demonstrations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from t2s import params
+from t2s.data import assets, demonstrations, hub, suites
+from t2s.data.files import sha256, write_json
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("what", choices=["demos", "assets"])
+    parser.add_argument("--suite", help="of the demonstrations")
+    parser.add_argument("--task", type=int, help="of the demonstrations; all without it")
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--manifest", type=Path, help="of one task's demonstrations, for learning")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Download what is missing."""
+    download = params.Download.read(args.params)
+    if args.what == "assets":
+        print(f"assets: {get_assets(hub.Repository(hub.ASSETS, download.assets_revision), download)}", file=sys.stderr)
+        return
+    if args.suite is None or (args.task is None and args.manifest):
+        raise ValueError("expected --suite with demos, and --task with --manifest")
+    tasks = suites.tasks(args.suite) if args.task is None else [suites.task(args.suite, args.task)]
+    repository = hub.Repository(hub.DEMOS, download.demos_revision)
+    paths = get_demos(repository, download, tasks)
+    if args.manifest:
+        n_demos = params.Demos.read(args.params).n_demos
+        write_json(args.manifest, describe(repository, tasks[0], paths[0], n_demos, args.manifest))
+
+
+def get_demos(repository: hub.Repository, download: params.Download, tasks: Sequence[suites.Task]) -> list[Path]:
+    """The HDF5 file of each of one suite's tasks; downloaded and checked, or there unchanged.
+
+    Raises: ValueError in one line for all that hinders it.
+    """
+    folder = Path(download.folder) / "LIBERO-datasets"
+    names = {task: f"{task.suite}/{task.name}_demo.hdf5" for task in tasks}
+    manifests = {task: (folder / name).with_suffix(".json") for task, name in names.items()}
+    missing = [task for task in tasks if not hub.is_kept(manifests[task], folder, repository)]
+    if missing:
+        listed = repository.files(tasks[0].suite)
+        wanted = [_find(listed, names[task], repository) for task in missing]
+        repository.download(wanted, folder, download.n_workers)
+    for task in missing:
+        check(folder / names[task], task)
+        hub.keep(manifests[task], folder, repository, [names[task]])
+    return [folder / name for name in names.values()]
+
+
+def get_assets(repository: hub.Repository, download: params.Download) -> Path:
+    """The folder of LIBERO's assets; downloaded and checked, or there unchanged.
+
+    Raises: ValueError in one line for all that hinders it.
+    """
+    folder = Path(download.folder) / "libero-assets"
+    manifest = folder.with_suffix(".json")
+    if not hub.is_kept(manifest, folder, repository):
+        listed = repository.files()
+        lacking = [name for name in assets.FOLDERS if not any(path.startswith(f"{name}/") for path in listed)]
+        if lacking:
+            raise ValueError(f"{repository}: expected folders {list(assets.FOLDERS)}, {lacking} are missing")
+        repository.download(list(listed.values()), folder, download.n_workers)
+        hub.keep(manifest, folder, repository, sorted(listed))
+    return folder
+
+
+def check(path: Path, task: suites.Task) -> None:
+    """Checks the content of a downloaded file against its task.
+
+    The instruction may be the BDDL file's or the task's, which LIBERO takes from the name: the two differ in 29 of its
+    130 tasks ("pick" and "pick up").
+
+    Raises: ValueError in one line naming the file and what is wrong with it.
+    """
+    spoken = sorted({suites.language(task.bddl_path), task.instruction})
+    demonstrations.check(path, params.PUBLISHED_SIZE, params.N_PUBLISHED, spoken)
+
+
+def describe(repository: hub.Repository, task: suites.Task, path: Path, n_demos: int, manifest: Path) -> dict[str, Any]:
+    """What learning needs to know of the first `n_demos` demonstrations, and whose they are."""
+    absolute = Path(path).is_absolute()
+    return {
+        "file": str(path) if absolute else os.path.relpath(path, manifest.parent),
+        "sha256": sha256(path),
+        "n_demos": n_demos,
+        "source": "human",
+        "instruction": task.instruction,
+        "repository": repository.name,
+        "revision": repository.revision,
+    }
+
+
+def _find(listed: dict[str, hub.File], name: str, repository: hub.Repository) -> hub.File:
+    if name not in listed:
+        raise ValueError(f"{repository}: no '{name}'; have {sorted(listed)}")
+    return listed[name]

@@ -1,0 +1,218 @@
+"""Learns one task from the kept policies of the tasks before it.
+
+Reads: demonstrations of this task and of those before it that the method looks back on, the suite's language
+embeddings, kept policies of the earlier tasks.
+Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json: into a folder of the cache that is
+named by what they depend on, and from there, when all are whole, to where they are wanted. A task that was begun
+there goes on, one that was learned there is only copied.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from t2s import lifelong, params
+from t2s.data import cache, demonstrations, embeddings
+from t2s.data.files import atomic, write_json
+from t2s.lifelong.averages import Averages
+from t2s.lifelong.checkpoint import read
+from t2s.lifelong.learner import Learner, Windows
+from t2s.lifelong.progress import Progress, Rows, Run
+
+LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
+
+
+class Dataset:
+    """Demonstrations of tasks, one after another, as contiguous tensors on the device; a window starts at every step.
+
+    `n_windows` says how many are of each task.
+    """
+
+    def __init__(
+        self,
+        demos: Sequence[demonstrations.Demonstrations],
+        task_embs: Sequence[np.ndarray],
+        chunk_len: int,
+        device: torch.device,
+    ) -> None:
+        def joined(arrays: Sequence[np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.concatenate(arrays)).to(device)
+
+        names = ("agentview_rgb", "eye_in_hand_rgb", "joint_states", "gripper_states")
+        self.observations = {name: joined([getattr(d, name) for d in demos]) for name in names}
+        self.actions = joined([d.actions for d in demos])
+        self.n_windows = [len(d.actions) for d in demos]
+        lengths = np.concatenate([np.diff(d.starts) for d in demos])
+        self.ends = joined([np.repeat(lengths.cumsum(), lengths)])  # (T,) where the demonstration of each step ends
+        self.task_embs = joined([emb[None] for emb in task_embs])
+        self.tasks = joined([np.repeat(np.arange(len(demos)), self.n_windows)])
+        self.ahead = torch.arange(chunk_len, device=device)
+
+    def windows(self, index: Int[Tensor, "b"]) -> Windows:
+        """The windows that start at these steps; past a demonstration's end its last action repeats, not valid."""
+        index = index.to(self.ends.device)
+        steps = index[:, None] + self.ahead
+        ends = self.ends[index][:, None]
+        observations = {name: values[index] for name, values in self.observations.items()}
+        task_emb = self.task_embs[self.tasks[index]]
+        return Windows(observations, task_emb, self.actions[steps.minimum(ends - 1)], steps < ends)
+
+
+def augment(windows: Windows, learn: params.Learn, generator: torch.Generator) -> Windows:
+    """Shifts and brightens the images of each window at random (LIBERO: translation and colour jitter)."""
+    observations = {
+        name: _jitter(values, learn, generator) if name.endswith("_rgb") else values
+        for name, values in windows.observations.items()
+    }
+    return windows._replace(observations=observations)
+
+
+def _jitter(
+    images: UInt8[Tensor, "b h w 3"], learn: params.Learn, generator: torch.Generator
+) -> UInt8[Tensor, "b h w 3"]:
+    b, h, w, _ = images.shape
+    device = images.device
+    shift = torch.randint(-learn.shift_px, learn.shift_px + 1, (2, b, 1), generator=generator).to(device)
+    rows = (torch.arange(h, device=device) + shift[0]).clamp(0, h - 1)
+    columns = (torch.arange(w, device=device) + shift[1]).clamp(0, w - 1)
+    shifted = images[torch.arange(b, device=device)[:, None], rows]
+    shifted = shifted.gather(2, columns[:, None, :, None].expand(images.shape))
+    gain = 1 + learn.brightness * (2 * torch.rand((b, 1, 1, 1), generator=generator) - 1).to(device)
+    return shifted.float().mul_(gain).clamp_(0, 255).to(torch.uint8)
+
+
+def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, "b"]]:
+    """One epoch: every window once, in random order; the last batch may be smaller."""
+    yield from torch.randperm(n, generator=generator).split(batch_size)
+
+
+def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: int, progress: Progress) -> Rows:
+    """Learns for `n_epochs`, or on from where `progress` is; keeps a policy of every evaluation epoch there.
+
+    One row of losses an epoch. Without anything to train there are no rows, and all policies are the same.
+    """
+    if not learner.trainable:
+        for epoch in learn.eval_epochs:
+            learner.checkpoint().write(progress.policy(epoch))
+        return []
+
+    generator = torch.Generator().manual_seed(seed)
+
+    def windows(index: Int[Tensor, "b"]) -> Windows:
+        return augment(dataset.windows(index), learn, generator)
+
+    n_windows = dataset.n_windows
+    pool = learner.pool(n_windows)
+    steps_per_epoch = -(-len(pool) // learn.batch_size)
+    learner.optimise(learner.trainable, learn.n_epochs * steps_per_epoch)
+    run = Run(learner, Averages(learner.trainable, learn.ema_decay), generator)
+    rows = progress.restore(run, learn.eval_epochs)
+    if rows is None:
+        rows = []
+        learner.look_back(map(windows, batches(sum(n_windows[:-1]), learn.batch_size, generator)))
+        progress.write(run, rows, learn.eval_epochs)
+    epochs = range(len(rows) + 1, learn.n_epochs + 1)
+    bar = tqdm(epochs, f"learn {progress.title}", learn.n_epochs, initial=len(rows), unit="epoch", mininterval=10)
+    for epoch in bar:
+        epoch_rows = []
+        for index in batches(len(pool), learn.batch_size, generator):
+            chosen = torch.cat([pool[index], learner.replay(n_windows, generator)])
+            epoch_rows.append(learner.observe(windows(chosen)))
+            run.averages.update()
+        means = {k: float(np.mean([row[k] for row in epoch_rows])) for k in epoch_rows[0]}
+        rows.append({"epoch": epoch, "step": epoch * steps_per_epoch} | means)
+        bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
+        progress.write(run, rows, learn.eval_epochs)
+    return rows
+
+
+def write_losses(path: Path, rows: Rows) -> None:
+    """One row an epoch, means over its steps."""
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, LOSS_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def summary(learner: Learner, delta: Path, previous: Sequence[Path], n_steps: int) -> dict[str, Any]:
+    """What this task added, in tokens, parameters and bytes (docs/method.md, "What trainable tokens means")."""
+    counts = learner.counts()
+    delta_bytes = delta.stat().st_size
+    base_bytes = previous[0].stat().st_size if previous else delta_bytes
+    tokens = counts["n_tokens_bank"]
+    return counts | {
+        "n_steps": n_steps,
+        "new_token_share": counts["n_tokens_new"] / tokens if tokens else None,
+        "new_parameter_share": counts["n_parameters_new"] / counts["n_parameters_total"],
+        "delta_bytes": delta_bytes,
+        "base_bytes": base_bytes,
+        "delta_byte_share": delta_bytes / base_bytes,
+    }
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--suite", required=True)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--task", type=int, required=True)
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--demos", type=Path, nargs="+", required=True, help="manifests of tasks 0..task, in order")
+    parser.add_argument("--language", type=Path, required=True)
+    parser.add_argument("--previous", type=Path, nargs="*", default=[], help="kept policies of tasks 0..task-1")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True, help="folder of what was learned before, or begun")
+    parser.add_argument("--code", default="", help="digest of the code, which the cache depends on, too")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Learn one task, or copy it from the cache."""
+    learner_class, settings = lifelong.pick(args.params, args.method)
+    learn, image_size = settings.learn, params.Env.read(args.params).image_size
+    torch.set_num_threads(learn.n_threads)
+    device = lifelong.pick_device(learn.device)
+    sources = sorted({demonstrations.source(path) for path in args.demos})
+    if len(sources) > 1:
+        raise ValueError(f"expected demonstrations of one source, got {sources}: a study never mixes them")
+    manifests = [args.demos[task] for task in learner_class.reads(args.task)]
+    values = [args.suite, args.method, args.seed, args.task, image_size, *[part.model_dump() for part in settings]]
+    files = [*manifests, args.language, *args.previous]
+    folder = args.cache / cache.key([*values, torch.__version__, device.type, args.code], files)
+    progress = Progress(folder, f"{args.suite}, {args.method}, seed {args.seed}, task {args.task}")
+    names = [*(progress.policy(epoch).name for epoch in learn.eval_epochs), "losses.csv", "learn.json"]
+    wanted = {name: args.out / name for name in names}
+    if cache.give(folder, wanted):
+        print(f"learned before, so copied from {folder} to {args.out}", file=sys.stderr)
+        return
+
+    demos = [demonstrations.read(path, image_size) for path in manifests]
+    instructions = [d.instruction for d in demos]
+    task_embs = embeddings.find(args.language, instructions)
+
+    started = time.monotonic()
+    learner = learner_class(settings, args.seed, device)
+    learner.start_task(args.task, task_embs[-1], [read(path) for path in args.previous])
+    dataset = Dataset(demos, task_embs, settings.policy.chunk_len, device)
+    rows = learn_task(learner, dataset, learn, args.seed, progress)
+    write_losses(folder / "losses.csv", rows)
+    whose = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
+    facts = {"instruction": instructions[-1], "source": sources[0], "n_epochs": learn.n_epochs}
+    facts |= {"versions": {"torch": torch.__version__, "device": device.type}}
+    n_steps = rows[-1]["step"] if rows else 0
+    write_json(folder / "learn.json", whose | facts | summary(learner, progress.policy(0), args.previous, n_steps))
+    cache.keep(folder, wanted)
+    progress.path.unlink(missing_ok=True)
+    print(f"learned {args.out} in {time.monotonic() - started:.0f} s", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What helps the user: checks of a machine, estimates, provenance, kept studies."""

@@ -1,0 +1,217 @@
+"""The plan of a study: the values that a rule sees, and the files that it makes of every suite, method and seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from t2s import params
+from t2s.data import assets, results
+from t2s.data.files import write_text
+from t2s.workflow import sources
+
+GIVEN = Path(".snakemake/t2s/params")
+"""Folder of the params files that jobs read, named by their content."""
+
+FIGURES = {
+    "success_matrix": "Success after every task",
+    "learning_curves": "Learning curves",
+    "forgetting": "Forgetting",
+    "scores": "FWT, NBT and AUC",
+    "tokens": "Tokens in the bank",
+    "language": "Language and reuse",
+    "losses": "Training losses",
+}
+"""Titles of the figures of a suite."""
+
+Paths = list[str]
+
+
+def typed(value: Any) -> Any:
+    """The value of a --config option: Snakemake passes on what is inside braces as text."""
+    if isinstance(value, dict):
+        return {key: typed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [typed(inner) for inner in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+class Plan:
+    """All files and values of one study; `folder` is `results`, or that of a kept study."""
+
+    def __init__(self, config: dict[str, Any], folder: str = "results") -> None:
+        """`config`: the sections of params.yaml, every override applied.
+
+        Raises: ValueError in one line for a mistake in them.
+        """
+        self.config, self.folder = config, folder
+        self.params = params.check(config)
+        self.study = self.params.study
+
+    def learner(self, method: str) -> str:
+        """The learner of `method`."""
+        return str(self.config["methods"][method]["learner"])
+
+    # Values
+
+    def sections(self, *names: str, method: str | None = None) -> dict[str, Any]:
+        """Exactly these sections of the params: what a rule sees, and what makes its jobs run again.
+
+        Of `methods` only `method` is there, of the protocols only the one in force.
+        """
+        chosen = {name: self.config[name] for name in names}
+        if method is not None:
+            chosen["methods"] = {method: self.config["methods"][method]}
+        if "evaluate" in chosen:
+            protocol = self.config["evaluate"]["protocol"]
+            rules = {protocol: self.config["evaluate"]["protocols"][protocol]}
+            chosen["evaluate"] = self.config["evaluate"] | {"protocols": rules}
+        return chosen
+
+    def given(self, *names: str, method: str | None = None) -> str:
+        """Path of a file with these sections, for --params: other values have another path."""
+        return write_params(self.sections(*names, method=method))
+
+    def given_all(self) -> str:
+        """Path of a file with all sections."""
+        return write_params(self.config)
+
+    def given_producing(self) -> str:
+        """Path of a file with the params that reach a number of the study, and so none of what only draws."""
+        return write_params(self.producing())
+
+    def producing(self) -> dict[str, Any]:
+        """The params that reach a number of the study, and so none of what only draws."""
+        chosen = self.sections(*set(self.config) - {"engine", "figures", "film"})
+        return chosen | {"methods": {name: self.config["methods"][name] for name in self.study.methods}}
+
+    def look(self, suite: str) -> list[str]:
+        """The sections that decide how a suite's images look."""
+        return ["env", "render"] if assets.needed(suite) else ["env"]
+
+    # Inputs
+
+    def code(self, command: str, method: str | None = None) -> Paths:
+        """The files of t2s that a command imports; of the learners only that of `method`."""
+        return list(sources.code(command, None if method is None else self.learner(method)))
+
+    def producing_code(self) -> Paths:
+        """The files of t2s that reach a number of the study."""
+        return sources.producing(self.params.demos.source, map(self.learner, self.study.methods))
+
+    def asset_files(self) -> Paths:
+        """All of LIBERO's scene assets where a suite of the study is LIBERO's, else none.
+
+        Raises: ValueError in one line where they are needed and missing.
+        """
+        if not any(map(assets.needed, self.study.suites)):
+            return []
+        folder = assets.check(self.params.assets.folder)
+        return [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+    def scenes(self, suite: str) -> Paths:
+        """What the simulator reads of a suite that is not Python: arena, objects, tasks, initial states."""
+        if assets.needed(suite):
+            return ["results/assets.json"]
+        others = set(params.SUITES) - {suite}
+        files = [path for path in (sources.ROOT / "t2s/sim/blocks").rglob("*") if path.is_file()]
+        kept = [path for path in files if path.suffix not in {".py", ".pyc"} and not others & set(path.parts)]
+        return sorted(str(path.relative_to(sources.ROOT)) for path in kept)
+
+    def policies(self, suite: str, method: str, seed: str | int, n_tasks: str | int) -> Paths:
+        """The kept policies of the first `n_tasks` tasks of a chain."""
+        chain = f"{self.folder}/runs/{suite}/{method}/seed{seed}"
+        return [f"{chain}/task{k}/policy.safetensors" for k in range(int(n_tasks))]
+
+    def before(self, suite: str, method: str, seed: str | int, stage: str | int, task: str | int) -> Paths:
+        """The records of a task one stage earlier; none where it was just learned."""
+        path = f"{self.folder}/episodes/{suite}/{method}/seed{seed}/stage{int(stage) - 1}_task{task}.jsonl"
+        return [path] if int(task) < int(stage) else []
+
+    # Outputs
+
+    def chains(self) -> Iterator[str]:
+        """`suite/method/seed` of every chain of the study."""
+        for suite, method, seed in self.study.chains():
+            yield f"{suite}/{method}/seed{seed}"
+
+    def episodes(self) -> Paths:
+        """All episode records of the study."""
+        return self._records(results.EPISODES, (f"episodes/{name}.jsonl" for name in self._rollouts()))
+
+    def learned(self) -> Paths:
+        """What learning each task of the study cost."""
+        return self._records(results.LEARNED, (f"runs/{name}/learn.json" for name in self._tasks()))
+
+    def losses(self) -> Paths:
+        """The training losses of every task of the study."""
+        return self._records(results.LOSSES, (f"runs/{name}/losses.csv" for name in self._tasks()))
+
+    def benchmarks(self) -> Paths:
+        """Time and memory of every job of the study that learned or rolled out."""
+        jobs = [*(f"learn/{name}" for name in self._tasks()), *(f"evaluate/{name}" for name in self._rollouts())]
+        return self._records(results.COSTS, (f"benchmarks/{job}.tsv" for job in jobs))
+
+    def films(self) -> Paths:
+        """The lists of films of what the last policy of every method does, for the first seed."""
+        first = f"seed{self.study.seeds[0]}"
+        return [f"{self.folder}/films/{chain}/films.json" for chain in self.chains() if chain.endswith(f"/{first}")]
+
+    def drawn(self) -> list[str]:
+        """Names of the figures that have something to show: only learners with tokens grow and reuse."""
+        hidden = set() if "t2s" in map(self.learner, self.study.methods) else {"tokens", "language"}
+        hidden |= {"language", "forgetting"} if self.study.n_tasks == 1 else set()
+        return [figure for figure in FIGURES if figure not in hidden]
+
+    def tables(self) -> Paths:
+        """Every table in every format; the mean needs several suites, differences need several methods."""
+        names = ["headline", "success", "tasks", "cost", "published"]
+        names += ["mean"] if len(self.study.suites) > 1 else []
+        names += ["differences"] if len(self.study.methods) > 1 else []
+        return [f"{self.folder}/tables/{name}.{suffix}" for name in names for suffix in ("md", "tex", "csv")]
+
+    def figures(self, kind: str = "png") -> Paths:
+        """Every figure of every suite as PNG or PDF, and the scores in the mean over several suites."""
+        folder = {"png": "figures", "pdf": "pdf"}[kind]
+        names = [f"{suite}/{figure}" for suite in self.study.suites for figure in self.drawn()]
+        names += [f"{params.MEAN}/scores"] if len(self.study.suites) > 1 else []
+        return [f"{self.folder}/{folder}/{name}.{kind}" for name in names]
+
+    # Resources
+
+    def images_mb(self, method: str, task: str | int) -> int:
+        """Memory [MB] of the images that learning a task reads; twice, while they are joined."""
+        n_tasks = int(task) + 1 if self.learner(method) in {"er", "multitask"} else 1
+        n_frames = 2 * self.params.demos.n_demos * 300  # libero_10 has about 270 steps a demonstration
+        return 2 * n_tasks * n_frames * self.params.env.image_size**2 * 3 // 10**6
+
+    def _records(self, kept: str, paths: Iterable[str]) -> Paths:
+        """The files of a run, or the one file that a kept study has in their place."""
+        if self.folder != "results":
+            return [f"{self.folder}/{kept}"]
+        return [f"{self.folder}/{path}" for path in paths]
+
+    def _tasks(self) -> Iterator[str]:
+        for chain in self.chains():
+            yield from (f"{chain}/task{task}" for task in range(self.study.n_tasks))
+
+    def _rollouts(self) -> Iterator[str]:
+        for chain in self.chains():
+            yield from (f"{chain}/{name}" for name in results.rollouts(self.study.n_tasks))
+
+
+def write_params(sections: dict[str, Any]) -> str:
+    """Path of a JSON file of `sections`, named by a digest of its content.
+
+    Raises: ValueError where it cannot be written.
+    """
+    text = json.dumps(sections, sort_keys=True, indent=2) + "\n"
+    path = GIVEN / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not path.is_file():
+        write_text(path, text)
+    return str(path)

@@ -1,0 +1,81 @@
+"""The files of t2s that a command imports: Snakemake tracks no imported module, so rules take them as input."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+from t2s import params
+
+ROOT = Path(__file__).parents[2]
+"""The checkout; paths of files of t2s are given relative to it."""
+COMMANDS = ("stages", "report", "support")
+"""Folders of t2s whose files are commands."""
+
+
+@functools.cache  # a large study asks thousands of times
+def code(command: str, learner: str | None = None) -> tuple[str, ...]:
+    """Paths of the files that `t2s <command>` imports, its own included, sorted.
+
+    Of the learners only `learner` counts, with what it imports, and not the file that lists them all. t2s/params.py
+    is left out: it only checks values, and every rule has those in `params:`.
+
+    Raises: ValueError for an unknown command.
+    """
+    learners = {f"t2s.lifelong.{name}" for name in ["methods", *params.LEARNERS]}
+    found = closure(_module_of(command), set(), learners)
+    if learner is not None:
+        found = closure(f"t2s.lifelong.{learner}", found, set())
+    return tuple(sorted(str(path.relative_to(ROOT)) for path in found - {ROOT / "t2s/params.py"}))
+
+
+def producing(source: str, learners: Iterable[str]) -> list[str]:
+    """Paths of the files that reach a number of a study, from demonstrations of this `source` to the metrics."""
+    first = "download" if source == "download" else "demos"
+    found = {*code(first), *code("language"), *code("choose"), *code("metrics")}
+    for learner in learners:
+        found |= {*code("learn", learner), *code("evaluate", learner)}
+    return sorted(found)
+
+
+def closure(module: str, found: set[Path], ignored: set[str]) -> set[Path]:
+    """`found` and the files that `module` imports, directly or not; ignored modules are not followed."""
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = file_of(name)
+        if path and path not in found and name not in ignored:
+            found.add(path)
+            waiting += imports(path)
+    return found
+
+
+@functools.cache
+def file_of(module: str) -> Path | None:
+    """The file of a module of t2s, or None."""
+    path = ROOT / Path(*module.split("."))
+    files = [path.with_suffix(".py"), path / "__init__.py"]
+    return next((file for file in files if file.is_file()), None)
+
+
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
+    """Names that the file imports from t2s, anywhere in it, with the packages that contain them."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    within = [name.split(".") for name in names if name.split(".")[0] == "t2s"]
+    return frozenset(".".join(parts[: i + 1]) for parts in within for i in range(len(parts)))
+
+
+def _module_of(command: str) -> str:
+    modules = [f"t2s.{folder}.{command}" for folder in COMMANDS]
+    found = [module for module in modules if file_of(module)]
+    if not found:
+        raise ValueError(f"unknown command '{command}' of t2s; looked for {modules}")
+    return found[0]
