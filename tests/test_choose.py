@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from synthetic import record
 
-from t2s import choose
+from t2s import cli
 from t2s.data import records
+from t2s.stages import choose
 
 CURVE = {0: [False, False], 20: [True, False], 40: [False, True], 60: [False, False]}
 
@@ -38,27 +39,27 @@ def write(
 
 
 def test_the_earliest_of_the_best_epochs_is_copied(tmp_path: Path) -> None:
-    choose.main(write(tmp_path))
+    cli.run(["choose", *write(tmp_path)])
     assert (tmp_path / "out/policy.safetensors").read_bytes() == (tmp_path / "epoch20.safetensors").read_bytes()
 
 
 def test_a_policy_that_is_not_finished_is_never_left(tmp_path: Path) -> None:
-    choose.main(write(tmp_path, unfinished=(0, 20)))
+    cli.run(["choose", *write(tmp_path, unfinished=(0, 20))])
     chosen = json.loads((tmp_path / "out/chosen.json").read_text())
     assert (chosen["epoch"], chosen["success"]["20"]) == (40, 0.5)
     with pytest.raises(ValueError, match="expected a finished policy"):
-        choose.main(write(tmp_path, unfinished=tuple(CURVE)))
+        cli.run(["choose", *write(tmp_path, unfinished=tuple(CURVE))])
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     arguments = write(tmp_path)
     (tmp_path / "epoch20.safetensors").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"epoch20.safetensors: expected a checkpoint"):
-        choose.main(arguments)
+        cli.run(["choose", *arguments])
 
 
 def test_the_success_of_every_epoch_is_told(tmp_path: Path) -> None:
-    choose.main(write(tmp_path))
+    cli.run(["choose", *write(tmp_path)])
     assert json.loads((tmp_path / "out/chosen.json").read_text()) == {
         "epoch": 20,
         "success": {"0": 0.0, "20": 0.5, "40": 0.5, "60": 0.0},
@@ -79,9 +80,9 @@ def test_epochs_are_compared_as_numbers() -> None:
 def test_a_missing_checkpoint_is_refused(tmp_path: Path) -> None:
     arguments = [a for a in write(tmp_path) if not a.endswith("epoch20.safetensors")]
     with pytest.raises(ValueError, match=r"expected a checkpoint of epoch 20; have \['epoch0'"):
-        choose.main(arguments)
+        cli.run(["choose", *arguments])
 
 
 def test_records_of_kept_policies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected the curve of one task"):
-        choose.main(write(tmp_path, kind="kept"))
+        cli.run(["choose", *write(tmp_path, kind="kept")])

@@ -7,22 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from params_file import params_file
 
-from t2s import demos, params
+from t2s import cli, params
 from t2s.data import demonstrations, files, suites
 from t2s.sim.env import Env
 from t2s.sim.expert import follow
 from t2s.sim.expert.follow import Demo
+from t2s.stages import demos
 
 pytestmark = pytest.mark.sim
 SIZE = 64
-PARAMS = json.dumps({"demos": {"source": "scripted", "n_demos": 2, "seed": 0}, "env": {"image_size": SIZE}})
+PARAMS = params_file({"demos": {"source": "scripted", "n_demos": 2, "seed": 0}, "env": {"image_size": SIZE}})
 
 
 def run(folder: Path) -> tuple[Path, Path]:
     out, manifest = folder / "task1_demo.hdf5", folder / "task1.json"
     arguments = ["--suite", "blocks_goal", "--task", "1", "--params", PARAMS]
-    demos.main([*arguments, "--out", str(out), "--manifest", str(manifest)])
+    cli.run(["demos", *arguments, "--out", str(out), "--manifest", str(manifest)])
     return out, manifest
 
 
@@ -133,7 +135,7 @@ def test_an_expert_that_fails_is_an_error_and_writes_nothing(tmp_path, monkeypat
 
 
 def test_attempts_are_counted(capsys):
-    demos.main(["--suite", "blocks_goal", "--task", "1", "--params", PARAMS, "--check", "2"])
+    cli.run(["demos", "--suite", "blocks_goal", "--task", "1", "--params", PARAMS, "--check", "2"])
     [row] = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (row["suite"], row["task"], row["successes"], row["attempts"]) == ("blocks_goal", "1", "2", "2")
 

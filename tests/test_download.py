@@ -21,10 +21,12 @@ import hub_server
 import numpy as np
 import pytest
 import synthetic
+from params_file import params_file
 
-from t2s import download, params
+from t2s import params
 from t2s.data import demonstrations, files, hub, suites
 from t2s.data.assets import FOLDERS
+from t2s.stages import download
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SUITE = "blocks_object"
@@ -88,7 +90,7 @@ def command(folder: Path, *arguments: str, **changes: object) -> list[str]:
         "download": settings(folder).model_dump() | changes,
         "demos": {"source": "download", "n_demos": 7, "seed": 0},
     }
-    return [sys.executable, "-m", "t2s.download", *arguments, "--params", json.dumps(sections)]
+    return [sys.executable, "-m", "t2s", "download", *arguments, "--params", params_file(sections)]
 
 
 def environment(endpoint: str) -> dict[str, str]:
@@ -200,7 +202,7 @@ def test_a_hub_that_gives_another_commit_is_refused(server, tmp_path):
 def test_a_branch_is_no_revision():
     section = {"folder": "x", "demos_revision": "main", "assets_revision": COMMIT, "n_workers": 1}
     with pytest.raises(ValueError, match=r"^params: download\.demos_revision: expected a commit of 40") as raised:
-        params.Download.read(json.dumps({"download": section}))
+        params.Download.read(params_file({"download": section}))
     assert "got 'main'" in str(raised.value)
 
 

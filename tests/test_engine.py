@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import multiprocessing
 import re
 from dataclasses import replace
@@ -13,14 +12,16 @@ import chain
 import fakes
 import numpy as np
 import pytest
+from params_file import params_file
 from tqdm import tqdm
 
-from t2s import evaluate, params
+from t2s import params
 from t2s.data import embeddings, suites
 from t2s.sim import engine, rollout
 from t2s.sim.engine import RolloutError
 from t2s.sim.rollout import Episode, Outcome
 from t2s.sim.worker import Setting
+from t2s.stages import evaluate
 
 SETTING = Setting(
     make_env=fakes.WalkEnv,
@@ -171,7 +172,7 @@ def test_the_memory_of_a_worker_is_flat_over_500_episodes(tmp_path: Path) -> Non
     (task_emb,) = embeddings.find(t2s.language, [task.instruction])
     setting = Setting(
         evaluate.MakeEnv(task.bddl_path, 64, None),
-        evaluate.MakePolicy(json.dumps(chain.sections("t2s")), "t2s", {"kept": t2s.kept(1)}, task_emb, True),
+        evaluate.MakePolicy(params_file(chain.sections("t2s")), "t2s", {"kept": t2s.kept(1)}, task_emb, True),
         np.load(task.init_states_path),
         max_steps=5,
         settle_steps=5,

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic
 
-from t2s import estimate, params
+from t2s import cli, params
+from t2s.data import records
 from t2s.sim import gl
+from t2s.support import estimate
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = str(ROOT / "params.yaml")
@@ -139,37 +142,38 @@ def test_a_later_file_replaces_what_it_holds_and_no_more(tmp_path: Path) -> None
     expected["learn"]["lr"] = 0.5
     expected["study"]["suites"] = ["blocks_goal"]
     expected["evaluate"]["protocols"]["blocks"]["n_rollouts"] = 3
-    assert estimate.merged([SHIPPED, str(path)]) == expected
+    assert params.read(SHIPPED, str(path)) == expected
+
+
+def write_seconds(path: Path, seconds: float) -> None:
+    path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t-\t500.0\n")
 
 
 def test_what_a_run_cost_gives_the_constants(tmp_path: Path) -> None:
+    study = {"suites": ["blocks_object"], "n_tasks": 2, "methods": ["t2s"], "seeds": [0]}
+    synthetic.write(tmp_path, study)
     chain = Path("blocks_object") / "t2s" / "seed0"
-    for name in ("runs", "episodes", "benchmarks/learn", "benchmarks/evaluate"):
-        (tmp_path / name / chain).mkdir(parents=True)
-    (tmp_path / "demos" / "blocks_object").mkdir(parents=True)
-
-    def job(stage: str, name: str, seconds: float) -> None:
-        (tmp_path / "benchmarks" / stage / chain / f"{name}.tsv").write_text(f"s\tmean_load\n{seconds}\t99.0\n")
-
-    def episodes(name: str, n_steps: list[int]) -> None:
-        lines = [json.dumps({"n_steps": n}) + "\n" for n in n_steps]
-        (tmp_path / "episodes" / chain / f"{name}.jsonl").write_text("".join(lines))
-
     for task, n_steps, seconds in [(0, 100, 30.0), (1, 300, 50.0)]:
-        folder = tmp_path / "runs" / chain / f"task{task}"
-        folder.mkdir()
-        (folder / "learn.json").write_text(json.dumps({"n_steps": n_steps}))
-        job("learn", f"task{task}", seconds)
-    for name, steps, seconds in [("task0_curve", [50, 50], 25.0), ("stage0_task0", [20, 20], 13.0)]:
-        episodes(name, steps)
-        job("evaluate", name, seconds)
-    episodes("stage1_task0", [20, 20])  # these records stood
-    job("evaluate", "stage1_task0", 1.0)
+        path = tmp_path / "runs" / chain / f"task{task}" / "learn.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"n_steps": n_steps}))
+        write_seconds(tmp_path / "benchmarks/learn" / chain / f"task{task}.tsv", seconds)
+    rolled_out: dict[str, tuple[dict[str, Any], list[int], float]] = {
+        "task0_curve": ({"kind": "curve"}, [50, 50], 25.0),
+        "task1_curve": ({"kind": "curve", "stage": 1, "task": 1}, [50, 50], 25.0),
+        "stage0_task0": ({}, [20, 20], 13.0),
+        "stage1_task1": ({"stage": 1, "task": 1}, [20, 20], 13.0),
+        "stage1_task0": ({"stage": 1}, [20, 20], 1.0),  # copies of the stage before
+    }
+    for name, (fields, lengths, seconds) in rolled_out.items():
+        rows = [synthetic.record(init_index=i, n_steps=n, **fields) for i, n in enumerate(lengths)]
+        records.write(tmp_path / "episodes" / chain / f"{name}.jsonl", rows)
+        write_seconds(tmp_path / "benchmarks/evaluate" / chain / f"{name}.tsv", seconds)
+    (tmp_path / "demos/blocks_object").mkdir(parents=True)
     (tmp_path / "demos/blocks_object/task0_demo.hdf5").write_bytes(b"x" * 24576)
     manifest = {"file": "task0_demo.hdf5", "n_demos": 2, "n_samples": 10}
     (tmp_path / "demos/blocks_object/task0.json").write_text(json.dumps(manifest))
 
-    found = estimate.measure(tmp_path, given("t2s"), n_cores=2)
+    found = estimate.measure(tmp_path, given("t2s", study={"n_tasks": 2}), n_cores=2)
     assert found == pytest.approx(
         {
             "LEARNED": 0.2,
@@ -182,12 +186,12 @@ def test_what_a_run_cost_gives_the_constants(tmp_path: Path) -> None:
 
 
 def test_a_run_without_benchmarks_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected a finished run of the workflow in"):
+    with pytest.raises(ValueError, match=r"no '.*task0.tsv'; run `snakemake` to make it"):
         estimate.measure(tmp_path, given("t2s"), n_cores=1)
 
 
 def test_the_command_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
-    estimate.main(["--params", SHIPPED, "--cores", "2"])
+    cli.run(["estimate", "--params", SHIPPED, "--cores", "2"])
     assert capsys.readouterr().out.startswith("about ")
-    estimate.main(["--params", SHIPPED, str(ROOT / "studies/paper/params.yaml"), "--notice", "--cores", "0"])
+    cli.run(["estimate", "--params", SHIPPED, str(ROOT / "studies/paper/params.yaml"), "--notice", "--cores", "0"])
     assert "core hours" in capsys.readouterr().err or gl.has_nvidia()

@@ -14,12 +14,14 @@ from typing import Any
 import chain
 import numpy as np
 import pytest
+from params_file import params_file
 
-from t2s import evaluate
+from t2s import cli
 from t2s.data import embeddings, records, suites
 from t2s.lifelong import load_policy
 from t2s.sim import rollout
 from t2s.sim.worker import Worker
+from t2s.stages import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def stage0(made: chain.Chain, path: Path, **changes: Any) -> list[str]:
     """Write records of task 0 at stage 0 as its job would; arguments that hand them to stage 1."""
     task = suites.task(chain.SUITE, 0)
     task_emb = embeddings.read(made.language)[task.instruction]
-    source = json.dumps(chain.sections(made.method))
+    source = params_file(chain.sections(made.method))
     policy = load_policy(source, made.method, made.kept(1), task_emb, True)
     records.write(
         path,
@@ -77,7 +79,7 @@ def test_records_of_an_unchanged_task_are_copied_without_mujoco(t2s: chain.Chain
     out = tmp_path / "stage1.jsonl"
     arguments = [*t2s.arguments("kept", 1, 0), *previous, "--out", str(out)]
     program = (
-        "import sys\nfrom t2s import evaluate\nevaluate.main(sys.argv[1:])\n"
+        "import sys\nfrom t2s import cli\ncli.run(['evaluate', *sys.argv[1:]])\n"
         "assert not {'mujoco', 'robosuite', 'libero'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, *arguments], check=True)
@@ -103,7 +105,7 @@ def test_records_that_differ_in_anything_that_matters_are_made_anew(
     previous = stage0(t2s, tmp_path / "stage0.jsonl", **changes)
     arguments = [*t2s.arguments("kept", 1, 0), *previous, "--out", str(tmp_path / "out")]
     with pytest.raises(AssertionError, match="simulated"):
-        evaluate.main(arguments)
+        cli.run(["evaluate", *arguments])
 
 
 @pytest.mark.sim
@@ -111,10 +113,10 @@ def test_what_was_rolled_out_before_is_copied_unless_the_params_forbid_it(
     t2s: chain.Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = ["--cache", str(tmp_path / "cache")]
-    evaluate.main([*t2s.arguments("kept", 0, 0), *keep, "--out", str(tmp_path / "first")])
+    cli.run(["evaluate", *t2s.arguments("kept", 0, 0), *keep, "--out", str(tmp_path / "first")])
     with monkeypatch.context() as patch:
         patch.setattr(evaluate, "_simulated", refuse)
-        evaluate.main([*t2s.arguments("kept", 0, 0), *keep, "--out", str(tmp_path / "second")])
+        cli.run(["evaluate", *t2s.arguments("kept", 0, 0), *keep, "--out", str(tmp_path / "second")])
         assert (tmp_path / "second").read_bytes() == (tmp_path / "first").read_bytes()
         anew = chain.sections("t2s")["evaluate"] | {"reuse_records": False}
         for arguments in (
@@ -124,7 +126,7 @@ def test_what_was_rolled_out_before_is_copied_unless_the_params_forbid_it(
             [*t2s.arguments("kept", 0, 0), "--suite-task", "1"],
         ):
             with pytest.raises(AssertionError, match="simulated"):
-                evaluate.main([*arguments, *keep, "--out", str(tmp_path / "third")])
+                cli.run(["evaluate", *arguments, *keep, "--out", str(tmp_path / "third")])
 
 
 @pytest.mark.sim
@@ -133,7 +135,7 @@ def test_a_task_is_rolled_out_in_its_own_scene_whatever_its_place_in_the_order(
 ) -> None:
     paths = tmp_path / "suite", tmp_path / "reordered"
     for path, task, options in zip(paths, (1, 0), ([], ["--suite-task", "1"]), strict=True):
-        evaluate.main([*t2s.arguments("kept", 1, task), *options, "--out", str(path)])
+        cli.run(["evaluate", *t2s.arguments("kept", 1, task), *options, "--out", str(path)])
     expected, found = map(lines, paths)
     assert [record | {"task": 1} for record in found] == expected
 
@@ -145,7 +147,7 @@ def test_a_task_whose_tensors_changed_is_rolled_out_again(
     previous = stage0(sequential, tmp_path / "stage0.jsonl")
     arguments = [*sequential.arguments("kept", 1, 0), *previous, "--out", str(tmp_path / "out")]
     with pytest.raises(AssertionError, match="simulated"):
-        evaluate.main(arguments)
+        cli.run(["evaluate", *arguments])
 
 
 def test_reuse_can_be_switched_off(t2s: chain.Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +156,7 @@ def test_reuse_can_be_switched_off(t2s: chain.Chain, tmp_path: Path, monkeypatch
     previous = stage0(t2s, tmp_path / "stage0.jsonl")
     arguments = [*t2s.arguments("kept", 1, 0, {"evaluate": off}), *previous]
     with pytest.raises(AssertionError, match="simulated"):
-        evaluate.main([*arguments, "--out", str(tmp_path / "out")])
+        cli.run(["evaluate", *arguments, "--out", str(tmp_path / "out")])
 
 
 def test_an_unknown_instruction_is_refused(t2s: chain.Chain, tmp_path: Path) -> None:
@@ -162,7 +164,7 @@ def test_an_unknown_instruction_is_refused(t2s: chain.Chain, tmp_path: Path) -> 
     embeddings.write(language, {"juggle": np.zeros(8, "float32")}, "none")
     arguments = [*t2s.arguments("kept", 0, 0), "--language", str(language), "--out", "-"]
     with pytest.raises(ValueError, match=r"no embedding of 'pick up .*'; have \['juggle'\]"):
-        evaluate.main(arguments)
+        cli.run(["evaluate", *arguments])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_checkpoints_of_the_wrong_kind_are_refused(kind: str, names: list[str], 
 
 def test_a_task_not_learned_yet_is_refused(t2s: chain.Chain, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected the kept policy of task 1, got 1"):
-        evaluate.main([*t2s.arguments("kept", 0, 1), "--out", str(tmp_path / "out")])
+        cli.run(["evaluate", *t2s.arguments("kept", 0, 1), "--out", str(tmp_path / "out")])
 
 
 def test_epochs_of_a_curve_are_in_the_order_of_numbers() -> None:
@@ -192,7 +194,7 @@ def test_epochs_of_a_curve_are_in_the_order_of_numbers() -> None:
 def test_a_curve_is_the_same_file_for_any_number_of_workers(t2s: chain.Chain, tmp_path: Path) -> None:
     for workers in ("1", "3"):
         out = tmp_path / f"{workers}.jsonl"
-        evaluate.main([*t2s.arguments("curve", 1, 1), "--workers", workers, "--out", str(out)])
+        cli.run(["evaluate", *t2s.arguments("curve", 1, 1), "--workers", workers, "--out", str(out)])
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "3.jsonl").read_bytes()
     found = lines(tmp_path / "1.jsonl")
     assert [(r["epoch"], r["init_index"]) for r in found] == [(0, 0), (0, 1), (20, 0), (20, 1)]
@@ -206,9 +208,9 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_no_episode_and_changes_no_
 ) -> None:
     rules = chain.sections("t2s")["evaluate"]["protocols"]["blocks"] | {"n_rollouts": 6}
     changed = {"evaluate": chain.sections("t2s")["evaluate"] | {"protocols": {"blocks": rules}}}
-    engine = json.dumps({"engine": {"retries": 1, "hang_s": 300, "recycle_after": 4}})
+    engine = params_file({"engine": {"retries": 1, "hang_s": 300, "recycle_after": 4}})
     arguments = [*t2s.arguments("curve", 1, 1, changed), "--engine", engine]
-    evaluate.main([*arguments, "--workers", "1", "--out", str(tmp_path / "calm.jsonl")])
+    cli.run(["evaluate", *arguments, "--workers", "1", "--out", str(tmp_path / "calm.jsonl")])
     killed: list[int] = []
     take = Worker.take
 
@@ -222,7 +224,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_no_episode_and_changes_no_
         return outcome
 
     monkeypatch.setattr(Worker, "take", take_and_kill_another)
-    evaluate.main([*arguments, "--workers", "2", "--out", str(tmp_path / "killed.jsonl")])
+    cli.run(["evaluate", *arguments, "--workers", "2", "--out", str(tmp_path / "killed.jsonl")])
     assert capfd.readouterr().err.count("its worker died (SIGKILL); retry 1 of 1") == len(killed) == 1
     assert len(lines(tmp_path / "killed.jsonl")) == 12
     assert (tmp_path / "killed.jsonl").read_bytes() == (tmp_path / "calm.jsonl").read_bytes()
@@ -233,10 +235,10 @@ def test_reused_records_equal_simulated_ones(t2s: chain.Chain, tmp_path: Path) -
     paths = [tmp_path / name for name in ("stage0.jsonl", "copied.jsonl", "simulated.jsonl")]
     off = chain.sections("t2s")["evaluate"] | {"reuse_records": False}
     previous = ["--previous", str(paths[0])]
-    evaluate.main([*t2s.arguments("kept", 0, 0), "--out", str(paths[0])])
-    evaluate.main([*t2s.arguments("kept", 1, 0), *previous, "--out", str(paths[1])])
+    cli.run(["evaluate", *t2s.arguments("kept", 0, 0), "--out", str(paths[0])])
+    cli.run(["evaluate", *t2s.arguments("kept", 1, 0), *previous, "--out", str(paths[1])])
     arguments = t2s.arguments("kept", 1, 0, {"evaluate": off})
-    evaluate.main([*arguments, *previous, "--out", str(paths[2])])
+    cli.run(["evaluate", *arguments, *previous, "--out", str(paths[2])])
     assert paths[1].read_bytes() == paths[2].read_bytes()
     assert [r["init_index"] for r in lines(paths[1])] == [3, 4]
     assert [r["stage"] for r in lines(paths[1])] == [1, 1]

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import synthetic
 from matplotlib.container import BarContainer
+from params_file import params_file
 from PIL import Image
 
-from t2s import figures
 from t2s.params import MEAN
+from t2s.report import figures
 
 SUITE = "blocks_object"
 
@@ -24,14 +25,14 @@ SUITE = "blocks_object"
 def results(folder: Path, sections: dict[str, Any]) -> Path:
     """A folder of results with its metrics."""
     synthetic.write(folder, sections["study"], n_rollouts=4)
-    command = [sys.executable, "-m", "t2s.metrics", "--params", json.dumps(sections)]
+    command = [sys.executable, "-m", "t2s", "metrics", "--params", params_file(sections)]
     subprocess.run([*command, "--results", str(folder)], check=True)
     return folder
 
 
 def draw(folder: Path, sections: dict[str, Any], *options: str) -> None:
-    command = [sys.executable, "-m", "t2s.figures", "--suite", SUITE, "--results", str(folder)]
-    subprocess.run([*command, "--params", json.dumps(sections), *options], check=True)
+    command = [sys.executable, "-m", "t2s", "figures", "--suite", SUITE, "--results", str(folder)]
+    subprocess.run([*command, "--params", params_file(sections), *options], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def three_tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drawing(folder: Path, sections: dict[str, Any]) -> figures.Drawing:
-    return figures.read(folder, SUITE, json.dumps(sections))
+    return figures.read(folder, SUITE, params_file(sections))
 
 
 def test_every_figure_is_drawn_with_the_same_bytes_each_time(three_tasks: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_task_for_which_nothing_was_trained_has_no_losses(tmp_path: Path) -> N
 def test_of_several_suites_the_mean_scores_are_drawn(tmp_path: Path) -> None:
     sections = synthetic.params(2, seeds=(0,))
     sections["study"]["suites"] = [SUITE, "blocks_goal"]
-    shown = figures.read(results(tmp_path, sections), MEAN, json.dumps(sections))
+    shown = figures.read(results(tmp_path, sections), MEAN, params_file(sections))
     assert figures.drawn(shown) == ["scores"]
     (ax,) = figures.scores(shown).axes
     both = json.loads((tmp_path / "metrics.json").read_text())
@@ -122,4 +123,4 @@ def test_of_several_suites_the_mean_scores_are_drawn(tmp_path: Path) -> None:
 
 def test_an_unknown_suite_is_named(three_tasks: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown suite 'x'; have \['blocks_object'\]"):
-        figures.read(three_tasks, "x", json.dumps(synthetic.params()))
+        figures.read(three_tasks, "x", params_file(synthetic.params()))

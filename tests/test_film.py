@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2s import film
+from t2s import cli
+from t2s.stages import film
 
 
 def moving_square(n: int, size: int = 64) -> list[np.ndarray]:
@@ -46,7 +47,7 @@ def test_every_task_learned_is_filmed(tmp_path: Path) -> None:
     drop = {"--kind", "--stage", "--task", "--engine"}
     pairs = zip(arguments[:-3:2], arguments[1:-3:2], strict=True)
     kept = [part for pair in pairs if pair[0] not in drop for part in pair]
-    film.main([*kept, *arguments[-3:], "--out", str(tmp_path / "films")])
+    cli.run(["film", *kept, *arguments[-3:], "--out", str(tmp_path / "films")])
     told = json.loads((tmp_path / "films/films.json").read_text())
     assert sorted(told) == ["task0", "task1"]
     assert told["task1"]["n_steps"] == 6

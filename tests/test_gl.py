@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from t2s import cli
 from t2s.sim import gl
 
 
@@ -48,8 +49,8 @@ def test_the_first_error_is_told_not_what_follows_from_it() -> None:
 
 @pytest.mark.sim
 def test_the_chosen_backend_draws(capsys: pytest.CaptureFixture[str]) -> None:
-    assert gl.main([]) == 0
-    assert capsys.readouterr().out == f"OpenGL: {gl.choose()} draws\n"
+    assert cli.run(["doctor", "--only", "opengl"]) == 0
+    assert capsys.readouterr().out == f"ok     OpenGL: {gl.choose()} draws\n"
 
 
 @pytest.mark.sim
@@ -57,8 +58,8 @@ def test_a_backend_that_does_not_draw_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUJOCO_GL", "paper")
-    assert gl.main([]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    assert cli.run(["doctor", "--only", "opengl"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
     assert "OpenGL (paper) cannot draw a frame: RuntimeError: invalid value" in line
     assert line.endswith("set MUJOCO_GL to egl or osmesa")
 

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
+from params_file import params_file
 
-from t2s import language
+from t2s import cli
 from t2s.data import embeddings, suites
 from t2s.model.scaling import similarities
+from t2s.stages import language
 
 ENCODER = "all-MiniLM-L6-v2"
-PARAMS = '{"language": {"encoder": "all-MiniLM-L6-v2"}}'
+PARAMS = params_file({"language": {"encoder": "all-MiniLM-L6-v2"}})
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +35,12 @@ def test_an_instruction_embeds_the_same_alone_and_among_others():
 
 def test_the_command_embeds_every_instruction_of_a_suite(tmp_path):
     out = tmp_path / "blocks_object.safetensors"
-    language.main(["--suite", "blocks_object", "--params", PARAMS, "--out", str(out)])
+    cli.run(["language", "--suite", "blocks_object", "--params", PARAMS, "--out", str(out)])
     rows = embeddings.read(out)
     assert list(rows) == [task.instruction for task in suites.tasks("blocks_object")]
     assert np.stack(list(rows.values())).dtype == np.float32
     first = out.read_bytes()
-    language.main(["--suite", "blocks_object", "--params", PARAMS, "--out", str(out)])
+    cli.run(["language", "--suite", "blocks_object", "--params", PARAMS, "--out", str(out)])
     assert out.read_bytes() == first
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import synthetic
 import torch
+from params_file import params_file
 
-from t2s import learn, params
+from t2s import cli, params
 from t2s.data import demonstrations, embeddings
+from t2s.stages import learn
 
 ROOT = Path(__file__).parent.parent
 SECTIONS = params.read(str(ROOT / "params.yaml"))
@@ -98,13 +100,13 @@ def files(tmp_path):
         "methods": SECTIONS["methods"],
     }
     embeddings.write(language, {INSTRUCTION: np.ones(8, np.float32)}, "none")
-    return hdf5, language, json.dumps(small)
+    return hdf5, language, params_file(small)
 
 
 def run(hdf5, language, source, out, method="t2s"):
     where = ["--suite", "blocks_object", "--method", method, "--seed", "0", "--task", "0", "--params", source]
     files = ["--demos", str(hdf5), "--language", str(language)]
-    learn.main([*where, *files, "--out", str(out), "--cache", str(out.with_name(f"{out.name}_cache"))])
+    cli.run(["learn", *where, *files, "--out", str(out), "--cache", str(out.with_name(f"{out.name}_cache"))])
 
 
 @pytest.mark.parametrize("method", ["t2s", "sequential"])
@@ -138,14 +140,14 @@ def test_demonstrations_of_two_sources_are_never_mixed(files, tmp_path):
     where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "1", "--params", source]
     where += ["--language", str(language), "--out", str(tmp_path), "--cache", str(tmp_path)]
     with pytest.raises(ValueError, match=r"expected demonstrations of one source, got \['human', 'scripted'\]"):
-        learn.main([*where, "--demos", str(scripted), str(human)])
+        cli.run(["learn", *where, "--demos", str(scripted), str(human)])
 
 
 def test_a_damaged_demonstration_file_is_one_line_and_nothing_is_written(files, tmp_path):
     hdf5, language, source = files
     hdf5.write_bytes(b"not hdf5")
     where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "0", "--params", source]
-    command = [sys.executable, "-m", "t2s.learn", *where, "--demos", str(hdf5), "--language", str(language)]
+    command = [sys.executable, "-m", "t2s", "learn", *where, "--demos", str(hdf5), "--language", str(language)]
     command += ["--out", str(tmp_path / "a"), "--cache", str(tmp_path / "b")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1

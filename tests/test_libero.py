@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from t2s import demos, params
+from t2s import params
 from t2s.data import init_states, suites
 from t2s.sim.env import Env
 from t2s.sim.expert import follow
+from t2s.stages import demos
 
 pytestmark = pytest.mark.sim
 SIZE = 128

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from params_file import params_file
 
-from t2s import demos
+from t2s import cli
 from t2s.data import demonstrations
 
 pytestmark = [pytest.mark.slow, pytest.mark.sim]
@@ -40,8 +40,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demos")
     params = {"demos": {"source": "scripted", "n_demos": 3, "seed": 0}, "env": {"image_size": SIZE}}
     out = folder / "task0_demo.hdf5"
-    arguments = ["--suite", "blocks_object", "--task", "0", "--params", json.dumps(params), "--out", str(out)]
-    demos.main([*arguments, "--manifest", str(folder / "task0.json")])
+    arguments = ["--suite", "blocks_object", "--task", "0", "--params", params_file(params), "--out", str(out)]
+    cli.run(["demos", *arguments, "--manifest", str(folder / "task0.json")])
     return out
 
 

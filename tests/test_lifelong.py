@@ -1,9 +1,9 @@
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from params_file import params_file
 
 from t2s import lifelong, params
 from t2s.lifelong import checkpoint
@@ -24,7 +24,7 @@ EMBEDDINGS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
 
 def source(**methods):
     changed = {name: SMALL["methods"][name] | values for name, values in methods.items()}
-    return json.dumps(SMALL | {"methods": SMALL["methods"] | changed})
+    return params_file(SMALL | {"methods": SMALL["methods"] | changed})
 
 
 def observations(b=4):
@@ -177,10 +177,10 @@ def test_chunks_are_replanned_as_they_run(tmp_path):
 @pytest.mark.parametrize("method", params.LEARNERS)
 def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path, method):
     paths = chain(method, 1, tmp_path)
-    wider = json.loads(source())
+    wider = params.read(source())
     wider["policy"]["embed_dim"] = 32
     with pytest.raises(ValueError, match=r"expected .*got") as error:
-        act(method, paths, 0, json.dumps(wider))
+        act(method, paths, 0, params_file(wider))
     assert "\n" not in str(error.value)
 
 

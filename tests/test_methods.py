@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from params_file import params_file
 from synthetic import record
 from test_learn import dataset, demos
 from test_lifelong import EMBEDDINGS, SECTIONS, SMALL, act, chain, observations, source
 
-from t2s import choose, learn, lifelong, params
+from t2s import cli, lifelong, params
 from t2s.data import demonstrations, embeddings, records
 from t2s.lifelong import checkpoint
 from t2s.lifelong.learner import Windows
 from t2s.lifelong.packnet import smallest_share
 from t2s.lifelong.progress import Progress
+from t2s.stages import learn
 
 METHODS = sorted(SECTIONS["methods"])
 SHARED = {"sequential", "er", "ewc", "multitask"}
@@ -249,7 +251,7 @@ def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch
         path.write_text(str(task))
     small = SMALL | {"env": {"image_size": 32}, "methods": {method: SECTIONS["methods"][method]}}
     small["learn"] = small["learn"] | {"n_epochs": 2, "eval_every": 1}
-    values = json.dumps(small)
+    values = params_file(small)
     kept: list[Path] = []
     for task in range(3):
         out = tmp_path / f"task{task}"
@@ -257,11 +259,11 @@ def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch
         files = ["--language", str(tmp_path / "language.safetensors"), "--out", str(out)]
         files += ["--cache", str(tmp_path / "cache")]
         earlier = ["--demos", *map(str, manifests[: task + 1]), "--previous", *map(str, kept)]
-        learn.main([*where, "--params", values, *files, *earlier])
+        cli.run(["learn", *where, "--params", values, *files, *earlier])
         curve = [record(kind="curve", stage=task, task=task, epoch=e, success=e == 1) for e in range(3)]
         records.write(out / "curve.jsonl", curve)
         policies = [str(out / f"epoch{e}.safetensors") for e in range(3)]
-        choose.main(["--curve", str(out / "curve.jsonl"), "--out", str(out), "--checkpoints", *policies])
+        cli.run(["choose", "--curve", str(out / "curve.jsonl"), "--out", str(out), "--checkpoints", *policies])
         kept.append(out / "policy.safetensors")
     then, now = act(method, kept[:1], 0, values)[0], act(method, kept, 0, values)[0]
     assert (then.fingerprint == now.fingerprint) == (method not in SHARED)

@@ -14,10 +14,11 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from params_file import params_file
 
-from t2s import metrics
-from t2s.data import files, records
+from t2s.data import files, results
 from t2s.params import Metrics, Study
+from t2s.report import metrics
 
 RULES = Metrics(confidence=0.95, n_bootstrap=200, seed=0)
 RATES = st.floats(0, 1)
@@ -134,7 +135,7 @@ def test_shares_are_means_over_lifelong_tasks_after_the_first(tmp_path: Path) ->
     section = synthetic.params()["study"]
     synthetic.write(tmp_path, section)
     study = Study(**section)
-    learned = metrics.read_learned(tmp_path / "runs", study)
+    learned = metrics.read_learned(tmp_path, study)
     of_t2s = metrics.shares(learned[learned.method == "t2s"], study)
     of_sequential = metrics.shares(learned[learned.method == "sequential"], study)
     assert of_t2s["new_parameter_share"].shape == (2, 2)
@@ -147,9 +148,9 @@ def test_a_difference_is_paired_by_task_and_has_no_width_where_it_is_the_same_on
     section = synthetic.params()["study"] | {"suites": ["blocks_object", "blocks_goal"]}
     synthetic.write(tmp_path, section)
     study = Study(**section)
-    frame = records.read(metrics.episode_paths(tmp_path / "episodes", study))
+    frame = results.episodes(tmp_path, study)
     frame["success"] = (frame.method == "t2s") | (frame.kind == "kept")  # never on the curves of the other
-    learned = metrics.read_learned(tmp_path / "runs", study)
+    learned = metrics.read_learned(tmp_path, study)
     found = metrics.summarise(frame, learned, study, RULES)["mean"]
     assert "difference" not in found["t2s"]
     difference = found["sequential"]["difference"]
@@ -163,7 +164,7 @@ def test_an_episode_that_is_missing_is_an_error_and_not_a_zero(tmp_path: Path) -
     section = synthetic.params()["study"]
     synthetic.write(tmp_path, section)
     study = Study(**section)
-    frame = records.read(metrics.episode_paths(tmp_path / "episodes", study))
+    frame = results.episodes(tmp_path, study)
     with pytest.raises(ValueError, match="expected episodes of every seed and task"):
         metrics.success_matrix(frame[(frame.stage != 2) | (frame.task != 2) | (frame.seed != 1)], study)
     with pytest.raises(ValueError, match="expected episodes of every seed, task and epoch"):
@@ -179,7 +180,7 @@ def test_two_protocols_in_one_suite_are_refused() -> None:
 def test_a_missing_or_short_learn_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no '.*learn.json'; run `snakemake`"):
         metrics.read_learned(tmp_path, ONE_TASK)
-    files.write_json(tmp_path / "blocks_object/t2s/seed0/task0/learn.json", {"task": 0})
+    files.write_json(tmp_path / "runs/blocks_object/t2s/seed0/task0/learn.json", {"task": 0})
     with pytest.raises(ValueError, match=r"expected fields \['active'"):
         metrics.read_learned(tmp_path, ONE_TASK)
 
@@ -190,7 +191,7 @@ def test_demonstrations_of_two_sources_in_one_study_are_refused(tmp_path: Path) 
     path = tmp_path / "runs/blocks_object/t2s/seed1/task0/learn.json"
     path.write_text(path.read_text().replace('"scripted"', '"human"'))
     with pytest.raises(ValueError, match=r"expected demonstrations of one source, got \['human', 'scripted'\]"):
-        metrics.read_learned(tmp_path / "runs", Study(**study))
+        metrics.read_learned(tmp_path, Study(**study))
 
 
 def test_the_command_writes_the_same_bytes_twice(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_the_command_writes_the_same_bytes_twice(tmp_path: Path) -> None:
     synthetic.write(tmp_path, sections["study"])
 
     def run() -> list[bytes]:
-        command = [sys.executable, "-m", "t2s.metrics", "--params", json.dumps(sections)]
+        command = [sys.executable, "-m", "t2s", "metrics", "--params", params_file(sections)]
         subprocess.run([*command, "--results", str(tmp_path)], check=True)
         names = ("metrics.json", "headline.json", "success.csv", "tasks.csv")
         return [(tmp_path / name).read_bytes() for name in names]

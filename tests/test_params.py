@@ -2,6 +2,7 @@ import copy
 from pathlib import Path
 
 import pytest
+from params_file import params_file
 
 from t2s import params
 
@@ -18,9 +19,8 @@ def test_the_shipped_params_are_valid(sections):
 
 
 def test_json_and_yaml_give_the_same_section(sections):
-    import json
 
-    assert params.Learn.read(json.dumps(sections)) == params.Learn.read(str(ROOT / "params.yaml"))
+    assert params.Learn.read(params_file(sections)) == params.Learn.read(str(ROOT / "params.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_missing_key_is_named(sections):
 
 def test_a_missing_section_lists_those_that_are_there():
     with pytest.raises(ValueError, match=r"expected a section 'learn'; have \['env'\]"):
-        params.Learn.read('{"env": {"image_size": 64}}')
+        params.Learn.read(params_file({"env": {"image_size": 64}}))
 
 
 def test_a_missing_file_lists_those_that_exist(monkeypatch):
@@ -107,7 +107,7 @@ def test_a_missing_file_lists_those_that_exist(monkeypatch):
 def test_a_file_that_is_no_yaml_is_one_line(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("learn: [1,\n")
-    with pytest.raises(ValueError, match="not YAML") as error:
+    with pytest.raises(ValueError, match=r"bad\.yaml: neither YAML nor JSON") as error:
         params.read(str(path))
     assert "\n" not in str(error.value)
 
@@ -120,11 +120,10 @@ def test_a_file_without_sections_is_refused(tmp_path):
 
 
 def test_method_gives_the_values_of_its_name(sections):
-    import json
 
-    assert params.method(json.dumps(sections), "sequential").learner == "sequential"
+    assert params.method(params_file(sections), "sequential").learner == "sequential"
     with pytest.raises(ValueError, match="unknown method 'nope'"):
-        params.method(json.dumps(sections), "nope")
+        params.method(params_file(sections), "nope")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A task whose learning is cut off goes on from its last epoch, and ends with the same bytes; one learned is kept."""
 
-import json
 import resource
 import subprocess
 import sys
@@ -8,12 +7,14 @@ import sys
 import numpy as np
 import pytest
 import synthetic
+from params_file import params_file
 from test_learn import ROOT, SECTIONS
 
-from t2s import learn
+from t2s import cli
 from t2s.data import embeddings
 from t2s.lifelong.methods import LEARNERS
 from t2s.lifelong.progress import Progress
+from t2s.stages import learn
 
 INSTRUCTIONS = ["push the red cube", "lift the red cube"]
 N_EPOCHS = 4
@@ -43,7 +44,7 @@ def arguments(tmp_path):
         demos = [str(tmp_path / f"task{j}_demo.hdf5") for j in range(task + 1)]
         return [
             *["--suite", "blocks_object", "--method", method, "--seed", "0", "--task", str(task)],
-            *["--params", json.dumps(sections), "--language", str(tmp_path / "language.safetensors")],
+            *["--params", params_file(sections), "--language", str(tmp_path / "language.safetensors")],
             *["--demos", *demos, "--previous", *map(str, previous)],
         ]
 
@@ -52,7 +53,7 @@ def arguments(tmp_path):
 
 def run(arguments, out):
     """Learns into `out`; the cache is beside it."""
-    learn.main([*arguments, "--out", str(out), "--cache", str(cache(out))])
+    cli.run(["learn", *arguments, "--out", str(out), "--cache", str(cache(out))])
 
 
 def cache(out):
@@ -178,7 +179,7 @@ def test_a_full_disk_is_one_line_and_loses_no_epoch(arguments, tmp_path, monkeyp
     def fill_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    command = [sys.executable, "-m", "t2s.learn", *given, "--out", str(out), "--cache", str(cache(out))]
+    command = [sys.executable, "-m", "t2s", "learn", *given, "--out", str(out), "--cache", str(cache(out))]
     done = subprocess.run(command, cwd=ROOT, preexec_fn=fill_disk, text=True, capture_output=True)
     assert done.returncode == 1
     assert (

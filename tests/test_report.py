@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -13,15 +12,16 @@ from typing import Any
 
 import pytest
 import synthetic
+from params_file import params_file
 from PIL import Image
 
-from t2s import report
 from t2s.data.files import write_json
+from t2s.report import report
 
 
 def run(command: str, folder: Path, *options: str, sections: dict[str, Any] | None = None) -> str:
-    arguments = ["--params", json.dumps(sections or synthetic.params()), "--results", str(folder), *options]
-    whole = [sys.executable, "-m", f"t2s.{command}", *arguments]
+    arguments = ["--params", params_file(sections or synthetic.params()), "--results", str(folder), *options]
+    whole = [sys.executable, "-m", "t2s", command, *arguments]
     return subprocess.run(whole, check=True, capture_output=True, text=True).stdout
 
 
@@ -88,13 +88,13 @@ def test_the_page_says_where_the_numbers_come_from(results: Path, tmp_path: Path
     """Of a study that is older than provenance.json it says what the records say."""
     folder = tmp_path / "results"
     shutil.copytree(results, folder)
-    code = {"commit": "c0ffee", "changed": ["t2s/learn.py"], "sha256": "d1" * 32}
+    code = {"commit": "c0ffee", "changed": ["t2s/stages/learn.py"], "sha256": "d1" * 32}
     machine = {"cpu": "Xeon", "n_cpus": 2, "gpus": ["H100"], "python": "3.11.7", "platform": "Linux"}
     packages = {"torch": "2.13.0+cpu"}
     write_json(folder / "provenance.json", {"code": code, "machine": machine, "packages": packages, "params": {}})
     run("report", folder, "--out", str(folder / "report.html"))
     page, older = ((path / "report.html").read_text() for path in (folder, results))
-    assert "commit c0ffee, with changes in t2s/learn.py; digest of the files that reach a number d1d1" in page
+    assert "commit c0ffee, with changes in t2s/stages/learn.py; digest of the files that reach a number d1d1" in page
     assert "Xeon, 2 CPUs, H100, Python 3.11.7, Linux" in page
     assert "torch: 2.13.0+cpu" in page
     assert "Code:" not in older

@@ -121,11 +121,11 @@ def there(cluster: Cluster, folder: Path, *options: str) -> subprocess.Completed
 
 
 def learning(folder: Path) -> int | None:
-    """A process of `python -m t2s.learn` in this folder."""
+    """A process of `t2s learn` in this folder."""
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, IndexError):
             words = (process / "cmdline").read_bytes().split(b"\0")
-            if words[1:3] == [b"-m", b"t2s.learn"] and (process / "cwd").readlink() == folder:
+            if words[1].endswith(b"/t2s") and words[2] == b"learn" and (process / "cwd").readlink() == folder:
                 return int(process.name)
     return None
 

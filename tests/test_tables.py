@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import synthetic
+from params_file import params_file
 
-from t2s import tables
+from t2s.report import tables
 
 METHODS = ("t2s", "sequential")
 
@@ -24,8 +25,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sections = synthetic.params()
     synthetic.write(folder, sections["study"])
     for command in ("metrics", "tables"):
-        arguments = ["--params", json.dumps(sections), "--results", str(folder)]
-        subprocess.run([sys.executable, "-m", f"t2s.{command}", *arguments], check=True)
+        arguments = ["--params", params_file(sections), "--results", str(folder)]
+        subprocess.run([sys.executable, "-m", "t2s", command, *arguments], check=True)
     return folder
 
 
@@ -66,8 +67,8 @@ def test_the_headline_says_of_a_method_what_its_reader_must_know(results: Path) 
     folder = results.parent / "notes"
     synthetic.write(folder, sections["study"])
     for command in ("metrics", "tables"):
-        arguments = ["--params", json.dumps(sections), "--results", str(folder)]
-        subprocess.run([sys.executable, "-m", f"t2s.{command}", *arguments], check=True)
+        arguments = ["--params", params_file(sections), "--results", str(folder)]
+        subprocess.run([sys.executable, "-m", "t2s", command, *arguments], check=True)
     shown = [method for method, note in tables.METHODS.items() if note in read(folder, "headline.md")]
     assert shown == ["packnet", "multitask"]
 
@@ -81,8 +82,8 @@ def test_the_headline_names_the_assets_of_libero(results: Path) -> None:
         look = '"versions": {"assets": "stand-in-12", "render": "fast", '
         path.write_text(path.read_text().replace('"versions": {', look))
     for command in ("metrics", "tables"):
-        arguments = ["--params", json.dumps(sections), "--results", str(folder)]
-        subprocess.run([sys.executable, "-m", f"t2s.{command}", *arguments], check=True)
+        arguments = ["--params", params_file(sections), "--results", str(folder)]
+        subprocess.run([sys.executable, "-m", "t2s", command, *arguments], check=True)
     assert "LIBERO's scene assets: stand-in-12, render fast." in read(folder, "headline.md")
 
 
@@ -105,8 +106,8 @@ def test_several_suites_have_a_mean_of_all_their_tasks(tmp_path: Path) -> None:
     sections["study"]["suites"] = ["blocks_object", "blocks_goal"]
     synthetic.write(tmp_path, sections["study"])
     for command in ("metrics", "tables"):
-        arguments = ["--params", json.dumps(sections), "--results", str(tmp_path)]
-        subprocess.run([sys.executable, "-m", f"t2s.{command}", *arguments], check=True)
+        arguments = ["--params", params_file(sections), "--results", str(tmp_path)]
+        subprocess.run([sys.executable, "-m", "t2s", command, *arguments], check=True)
     table = pd.read_csv(tmp_path / "tables" / "headline.csv").set_index(["Suite", "Method"]).fwt_final_mean
     for method in sections["study"]["methods"]:
         both = [table[suite, method] for suite in sections["study"]["suites"]]

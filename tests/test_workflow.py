@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import synthetic
 import yaml
 from PIL import Image
 
+from t2s.data import results
 from t2s.data.assets import FOLDERS
+from t2s.params import Study
 from t2s.sim import gl
 
 REPOSITORY = Path(__file__).parents[1]
@@ -170,8 +173,13 @@ def shown(folder: Path, rule: str, *options: str) -> dict[str, Any]:
     """The params that the command of a rule would be given."""
     done = run(folder, "snakemake", "--dry-run", "--printshellcmds", "--cores", "1", *options)
     assert done.returncode == 0, done.stdout
-    line = next(line for line in done.stdout.splitlines() if f"-m t2s.{rule}" in line)
-    sections: dict[str, Any] = json.loads(re.search(r"--params '(.*?)' ", line).group(1))  # type: ignore[union-attr]
+    return given(folder, next(line for line in done.stdout.splitlines() if f"t2s {rule} " in line))
+
+
+def given(folder: Path, command: str, option: str = "--params") -> dict[str, Any]:
+    """The params in the file that a command line names."""
+    words = shlex.split(command)
+    sections: dict[str, Any] = json.loads((folder / words[words.index(option) + 1]).read_text())
     return sections
 
 
@@ -194,10 +202,9 @@ def test_a_rule_sees_only_its_sections(fresh: Path) -> None:
 
 def test_what_changes_no_record_is_on_the_command_line_alone(fresh: Path) -> None:
     done = run(fresh, "snakemake", "--dry-run", "--printshellcmds", "--cores", "1", "--config", "engine={retries: 7}")
-    lines = [line for line in done.stdout.splitlines() if "-m t2s.evaluate" in line]
-    given = [re.search(r"--engine '(.*?)'", line).group(1) for line in lines]  # type: ignore[union-attr]
-    assert {json.loads(sections)["engine"]["retries"] for sections in given} == {7}
-    assert len(given) == CHAIN["evaluate_curve"] + CHAIN["evaluate_kept"]
+    lines = [line for line in done.stdout.splitlines() if "t2s evaluate " in line]
+    assert {given(fresh, line, "--engine")["engine"]["retries"] for line in lines} == {7}
+    assert len(lines) == CHAIN["evaluate_curve"] + CHAIN["evaluate_kept"]
     assert "engine" not in shown(fresh, "evaluate")
 
 
@@ -230,17 +237,17 @@ def test_every_study_is_planned(fresh: Path, study: str, tmp_path: Path) -> None
         (tmp_path / folder / "scene.xml").touch()
     fewer = ["study={n_tasks: 2, seeds: [0]}", f"assets={{path: {tmp_path}}}"]
     jobs = planned(fresh, "--configfile", f"studies/{study}/params.yaml", "--config", *fewer)
-    given = TINY["study"] | yaml.safe_load((REPOSITORY / "studies" / study / "params.yaml").read_text())["study"]
-    assert jobs["learn"] == 2 * len(given["suites"]) * len(given["methods"])
+    section = TINY["study"] | yaml.safe_load((REPOSITORY / "studies" / study / "params.yaml").read_text())["study"]
+    assert jobs["learn"] == 2 * len(section["suites"]) * len(section["methods"])
     assert ("download" in jobs) == (study == "paper")
-    assert ("figure_of_mean" in jobs) == (len(given["suites"]) > 1)
+    assert ("figure_of_mean" in jobs) == (len(section["suites"]) > 1)
 
 
 @pytest.mark.skipif(gl.has_nvidia(), reason="a machine without a GPU")
 def test_a_study_for_a_gpu_says_so_before_it_starts_and_goes_on(fresh: Path) -> None:
     options = ["--cores", "1", "--config", "learn={device: cuda}"]
     assert "no GPU" not in run(fresh, "snakemake", "--dry-run", *options).stdout
-    commands = [fresh / "t2s" / f"{name}.py" for name in ("demos", "language")]
+    commands = [fresh / "t2s/stages" / f"{name}.py" for name in ("demos", "language")]
     before = [path.read_text() for path in commands]
     try:
         for path in commands:  # the first job ends all
@@ -256,12 +263,13 @@ def test_a_study_for_a_gpu_says_so_before_it_starts_and_goes_on(fresh: Path) -> 
 
 
 def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:
-    given = synthetic.params()["study"]
+    section = synthetic.params()["study"]
     study = fresh / "studies" / "finished"
     study.mkdir(parents=True)
     shutil.copy2(fresh / "params.yaml", study / "params.yaml")
-    change(study / "params.yaml", {"study": given})
-    synthetic.write(study, given)
+    change(study / "params.yaml", {"study": section})
+    synthetic.write(fresh / "run", section)
+    results.write(study, fresh / "run", Study(**section))
     command = ["snakemake", "--snakefile", "studies/Snakefile", "--cores", "1", "--forceall"]
     done = run(fresh, *command, "--config", "study_name=finished")
     assert done.returncode == 0, done.stdout
@@ -301,7 +309,7 @@ def test_the_provenance_is_that_of_the_run(finished: Path) -> None:
 def test_editing_the_figures_redraws_and_relearns_nothing(finished: Path, edited: Callable[..., None]) -> None:
     redraw = {"figures": 1, "report": 1, "all": 1}
     assert planned(finished, "--config", "figures={dpi: 80}") == redraw
-    edited("t2s/figures.py", "# edited\n")
+    edited("t2s/report/figures.py", "# edited\n")
     assert planned(finished) == redraw
 
 
@@ -314,8 +322,8 @@ def test_how_often_a_worker_is_renewed_rolls_nothing_out_again(finished: Path) -
 @pytest.mark.slow
 @pytest.mark.sim
 def test_a_file_that_is_only_touched_renews_nothing(finished: Path) -> None:
-    (finished / "t2s" / "figures.py").touch()
-    (finished / "t2s" / "learn.py").touch()
+    (finished / "t2s/report/figures.py").touch()
+    (finished / "t2s/stages/learn.py").touch()
     assert planned(finished) == {}
 
 
@@ -411,19 +419,19 @@ def test_another_order_relearns_from_the_first_difference(
 @pytest.mark.slow
 @pytest.mark.sim
 def test_values_that_were_run_before_come_back_without_learning_or_rolling_out(finished: Path) -> None:
-    results = [*(finished / "results/runs").rglob("*.*"), *(finished / "results/episodes").rglob("*.*")]
-    before = {path: path.read_bytes() for path in results}
+    made = [*(finished / "results/runs").rglob("*.*"), *(finished / "results/episodes").rglob("*.*")]
+    before = {path: path.read_bytes() for path in made}
     target = "results/metrics.json"
     other = run(finished, "snakemake", "--cores", "2", target, "--config", "learn={lr: 0.003}")
     assert (other.returncode, other.stdout.count("learned results/runs")) == (0, CHAIN["learn"]), other.stdout
-    assert {path: path.read_bytes() for path in results} != before
+    assert {path: path.read_bytes() for path in made} != before
     back = run(finished, "snakemake", "--cores", "2")
     assert back.returncode == 0, back.stdout
     assert back.stdout.count("learned before, so copied from results/cache/learn/") == CHAIN["learn"]
     n_rollouts = CHAIN["evaluate_curve"] + CHAIN["evaluate_kept"]
     assert back.stdout.count("rolled out before, so copied from results/cache/episodes/") == n_rollouts
     assert "learned results/runs" not in back.stdout
-    assert {path: path.read_bytes() for path in results} == before
+    assert {path: path.read_bytes() for path in made} == before
 
 
 @pytest.mark.slow
@@ -471,6 +479,6 @@ def test_jobs_beside_each_other_get_different_gpus(tmp_path: Path) -> None:
         subprocess.Popen([slot, "bash", "-c", show], env=environment, text=True, stdout=subprocess.PIPE)
         for _ in range(3)
     ]
-    given = [job.communicate(timeout=30)[0].strip() for job in jobs]
-    assert set(given) == {"2", "5"}
+    devices = [job.communicate(timeout=30)[0].strip() for job in jobs]
+    assert set(devices) == {"2", "5"}
     assert all(job.returncode == 0 for job in jobs)

@@ -57,6 +57,17 @@ def write_json(path: Path | str, content: Any) -> None:
     write_text(path, json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n")
 
 
+def read_json(path: Path | str) -> Any:
+    """The content of a JSON file.
+
+    Raises: ValueError naming `path` where it is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected JSON, got {' '.join(str(error).split())}") from None
+
+
 def sha256(path: Path | str) -> str:
     """Hex digest of the file's bytes."""
     with Path(path).open("rb") as file:

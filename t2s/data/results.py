@@ -129,7 +129,7 @@ def _read_learned(folder: Path) -> dict[str, Any]:
 
 
 def _read_csv(path: Path, sep: str = ",") -> pd.DataFrame:
-    return pd.read_csv(_there(path), sep=sep, float_precision="round_trip")
+    return pd.read_csv(_there(path), sep=sep)
 
 
 def _there(path: Path) -> Path:

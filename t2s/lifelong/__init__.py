@@ -16,7 +16,7 @@ from t2s.lifelong.methods import LEARNERS
 
 
 def pick(source: str, method: str) -> tuple[type[Learner], Settings]:
-    """The learner class and the settings of a method. `source` is a params file or a JSON object (t2s.params.read).
+    """The learner class and the settings of a method. `source` is the path of a params file.
 
     Raises: ValueError when the parameters are not valid or have no such method.
     """

@@ -5,7 +5,7 @@ T2S uses tokenised maps (Pattention). Every other method uses ordinary maps of t
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -16,6 +16,7 @@ FFN_FACTOR = 4
 """Expansion of the feed-forward network: hidden units per feature, or tokens relative to other Pattentions."""
 
 
+@runtime_checkable  # for beartype, in tests
 class Maps(Protocol):
     """Builds the maps of a network."""
 

@@ -116,7 +116,7 @@ def page(folder: Path, summary: dict[str, dict[str, Any]], sections: dict[str, A
     return environment.from_string(template).render(
         suites=suites,
         tables={name: table(folder / "tables" / f"{name}.md") for name in tables},
-        versions=versions(folder, params.check(sections).study),
+        versions=versions(folder, params.Study.model_validate(sections["study"])),
         provenance=provenance(folder / "provenance.json"),
         params=yaml.safe_dump(sections, sort_keys=False),
     )

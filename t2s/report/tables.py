@@ -206,14 +206,10 @@ def cost(jobs: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     task = jobs.job.str.extract(r"task(\d+)", expand=False).astype(int)
     kind = jobs.job.str.startswith("learn/").map({True: "learn", False: "rollouts"})
     by = [*results.CHAIN, "task"]
-    spent = jobs.assign(task=task, kind=kind).pivot_table(
-        index=by, columns="kind", values=["s", "max_rss"], aggfunc={"s": "sum", "max_rss": "max"}
-    )
-    names = {"s": "s", "max_rss": "max_rss_mb"}
-    spent.columns = [f"{kind}_{names[value]}" for value, kind in spent.columns.to_flat_index()]
-    columns = ["learn_s", "rollouts_s", "learn_max_rss_mb", "rollouts_max_rss_mb"]
+    spent = jobs.assign(task=task, kind=kind).groupby([*by, "kind"]).agg({"s": "sum", "max_rss": "max"}).unstack("kind")
+    spent = spent.set_axis(["learn_s", "rollouts_s", "learn_max_rss_mb", "rollouts_max_rss_mb"], axis=1)
     kept = ["n_tokens_bank", "n_parameters_new", "n_parameters_total", "delta_bytes"]
-    return tasks[by + kept].merge(spent[columns].reset_index(), on=by, how="left", validate="one_to_one")
+    return tasks[by + kept].merge(spent.reset_index(), on=by, how="left", validate="one_to_one")
 
 
 def per_method(costs: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The stages of the pipeline, one command each; Snakemake runs them in this order.
+"""The stages of the pipeline, one command each, in the order in which Snakemake runs them:
 
-label or download (what LIBERO provides), demos, language, learn, evaluate, choose, film.
+label (LIBERO's scene assets), demos or download (demonstrations), language, learn, evaluate, choose, film.
 """

@@ -1,8 +1,8 @@
-"""Choose the policy a task is left with: the earliest of the best epochs (LIBERO's rule).
+"""Choose which policy of a task to keep: the earliest one among the best (LIBERO's rule).
 
-Policies whose header says that they are not finished (PackNet's before pruning) are never left.
-Reads: the records of the task's curve, and the checkpoints of its epochs.
-Writes: the chosen checkpoint as policy.safetensors, chosen.json with the success of every epoch.
+A checkpoint whose header says that it is not finished (PackNet before pruning) is never kept.
+Reads: the records of the task's learning curve, and the checkpoints of its epochs.
+Writes: the chosen checkpoint as policy.safetensors, and chosen.json with the success rate of every epoch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from t2s.data.files import MEND, atomic, write_json
 
 
 def choose(success: dict[int, float]) -> int:
-    """The earliest of the epochs with the highest success.
+    """The earliest epoch with the highest success rate.
 
     Source: LIBERO, libero/lifelong/algos/base.py (`if prev_success_rate < success_rate`).
     """
@@ -27,7 +27,7 @@ def choose(success: dict[int, float]) -> int:
 
 
 def success_rates(curve: Path) -> dict[int, float]:
-    """Success in [0, 1] of every epoch in the records of one curve."""
+    """Success rate in [0, 1] of every epoch in the records of one learning curve."""
     episodes = records.read([curve])
     if set(episodes.kind) != {"curve"} or episodes.task.nunique() != 1:
         raise ValueError(f"{curve}: expected the curve of one task, got other records")
@@ -36,9 +36,9 @@ def success_rates(curve: Path) -> dict[int, float]:
 
 
 def finished(path: Path) -> bool:
-    """Whether the checkpoint is one that a task may be left with.
+    """Whether the checkpoint may be kept.
 
-    Raises: ValueError when it is no checkpoint.
+    Raises: ValueError if the file is not a checkpoint.
     """
     try:
         with safe_open(path, framework="np") as file:
@@ -48,14 +48,14 @@ def finished(path: Path) -> bool:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--curve", type=Path, required=True, help="records of the task's curve")
-    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="epoch* files")
-    parser.add_argument("--out", type=Path, required=True, help="folder")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--curve", type=Path, required=True, help="records of the task's learning curve")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="the task's epoch*.safetensors")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Copy the chosen epoch's checkpoint."""
+    """Copy the chosen checkpoint, and write chosen.json."""
     success = success_rates(args.curve)
     found = {path.stem: path for path in args.checkpoints}
     for epoch in success:
@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> None:
             raise ValueError(f"expected a checkpoint of epoch {epoch}; have {sorted(found)}")
     eligible = {epoch: rate for epoch, rate in success.items() if finished(found[f"epoch{epoch}"])}
     if not eligible:
-        raise ValueError(f"expected a finished policy of {args.curve}; have {sorted(found)}, none is")
+        raise ValueError(f"{args.curve}: expected a finished policy, got none; have {sorted(found)}")
     epoch = choose(eligible)
     with atomic(args.out / "policy.safetensors") as temporary:
         shutil.copyfile(found[f"epoch{epoch}"], temporary)

@@ -1,5 +1,6 @@
-"""Scripted demonstrations of one task, simulated first and rendered afterwards.
+"""Write scripted demonstrations of one task, or with --check count how many attempts succeed.
 
+The demonstrations are simulated first and rendered afterwards.
 Reads: the task's BDDL file; params `demos`, `env`, `render`.
 Writes: an HDF5 file in LIBERO's layout, and a small manifest of it.
 """
@@ -27,21 +28,21 @@ from t2s.sim.expert import follow
 from t2s.sim.expert.follow import Demo
 
 CHECKED = ("suite", "task", "successes", "attempts", "mean_steps", "assets", "name")
-ATTEMPTS_A_DEMO = 2  # fail when fewer than half the attempts succeed: the expert is broken then
+ATTEMPTS_A_DEMO = 2  # if fewer than half of the attempts succeed, the expert is broken: fail
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--suite", required=True, nargs="+", help="one, or with --check any number")
-    parser.add_argument("--task", type=int, help="by default, with --check, all of the suite")
-    parser.add_argument("--params", default="params.yaml", help="YAML or JSON file")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--manifest", type=Path)
-    parser.add_argument("--check", type=int, metavar="N", help="print as CSV how many of N attempts succeed")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--suite", required=True, nargs="+", help="suite of the task; with --check, one or more")
+    parser.add_argument("--task", type=int, help="number of the task in the suite, from 0; with --check, default: all")
+    parser.add_argument("--params", default="params.yaml", help="params file, YAML or JSON")
+    parser.add_argument("--out", type=Path, help="HDF5 file to write")
+    parser.add_argument("--manifest", type=Path, help="manifest to write, JSON")
+    parser.add_argument("--check", type=int, metavar="N", help="only print as CSV how many of N attempts succeed")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the demonstrations of one task, or with --check count how many attempts succeed."""
+    """Write the demonstrations of one task, or print what --check counts."""
     demos, env = params.Demos.read(args.params), params.Env.read(args.params)
     if args.check:
         writer = csv.DictWriter(sys.stdout, CHECKED, lineterminator="\n")
@@ -69,7 +70,7 @@ def write(
     assets_dir: Path | None = None,
     quality: params.Quality = "libero",
 ) -> dict[str, Any]:
-    """Demonstrate `task`, write the file and return its manifest."""
+    """Write demonstrations of `task` to `path`, and return their manifest."""
     env = Env(task.bddl_path, image_size, assets_dir, quality)
     try:
         successes, n_attempts = attempt(env, task, demos)
@@ -89,7 +90,10 @@ def write(
 
 
 def check(task: suites.Task, seed: int, n: int, assets_dir: Path | None) -> dict[str, Any]:
-    """A row of CHECKED: how many of `n` attempts succeed, in how many steps on average; no attempts without a skill."""
+    """A row with the columns `CHECKED`: how many of `n` attempts succeed, and in how many steps on average.
+
+    If the expert has no skill for a goal of the task, the row counts 0 of 0 attempts.
+    """
     env = Env(task.bddl_path, 128, assets_dir)  # nothing is rendered
     try:
         lengths = [len(demo.actions) for demo in attempts(env, task, seed, n) if demo is not None]
@@ -104,7 +108,10 @@ def check(task: suites.Task, seed: int, n: int, assets_dir: Path | None) -> dict
 
 
 def attempt(env: Env, task: suites.Task, demos: params.Demos) -> tuple[list[Demo], int]:
-    """`n_demos` successful attempts, and how many attempts that took."""
+    """`demos.n_demos` successful attempts, and the number of attempts they took.
+
+    Raises: SimulationError if fewer than half of the attempts succeed.
+    """
     n_demos, n_attempts = demos.n_demos, ATTEMPTS_A_DEMO * demos.n_demos
     successes: list[Demo] = []
     with tqdm(total=n_demos, desc=task.name, unit="demo", mininterval=5) as progress:
@@ -118,9 +125,9 @@ def attempt(env: Env, task: suites.Task, demos: params.Demos) -> tuple[list[Demo
 
 
 def attempts(env: Env, task: suites.Task, seed: int, n: int) -> Iterator[Demo | None]:
-    """The outcomes of `n` attempts, from LIBERO's own initial states where `task` is LIBERO's.
+    """The outcomes of `n` attempts: a demonstration, or None for a failure.
 
-    They start at its last state: rollouts start at the first.
+    A LIBERO task is attempted from LIBERO's stored initial states, the last one first, because rollouts use the first.
     """
     seeds = np.random.SeedSequence(seed).generate_state(n)
     stored = init_states.read(task)[::-1] if assets.needed(task.suite) else [None]
@@ -129,7 +136,7 @@ def attempts(env: Env, task: suites.Task, seed: int, n: int) -> Iterator[Demo | 
 
 
 def render(env: Env, demo: Demo) -> dict[str, np.ndarray]:
-    """A demonstration's arrays by their paths in LIBERO's files, as a rollout sees its states."""
+    """The arrays of a demonstration by their paths in LIBERO's files, its states rendered as a rollout sees them."""
     env.sample(demo.seed)  # places LIBERO's fixtures
     rows = [_row(env, state) for state in demo.states]
     arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
@@ -160,7 +167,7 @@ def _row(env: Env, state: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def attributes(env: Env, task: suites.Task, image_size: int) -> dict[str, Any]:
-    """LIBERO's attributes of `data`, and what is different here."""
+    """The attributes of the group `data`: LIBERO's, and those that mark the file as scripted."""
     bddl_file_name = f"{task.suite}/{task.name}.bddl"
     problem = {
         "problem_name": env.problem_name,

@@ -1,8 +1,9 @@
-"""LIBERO's published demonstrations and its scene assets, from the Hugging Face hub, each at one commit.
+"""Download LIBERO's published demonstrations or its scene assets from the Hugging Face hub, each at one commit.
 
-Reads: the hub (HF_ENDPOINT), the tasks' BDDL files; params `demos`, `download`.
-Writes: below `download.folder`, the files and manifests of them that are checked ever after; with --manifest, what
-learning needs to know of one task's demonstrations.
+Complete files are not downloaded again, and an interrupted download resumes.
+Reads: the hub (HF_ENDPOINT names a mirror), the tasks' BDDL files; params `demos`, `download`.
+Writes: the files below `download.folder`, with manifests that every later run checks them against; with --manifest,
+also a manifest of one task's demonstrations for `t2s learn`.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from t2s.data.files import sha256, write_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("what", choices=["demos", "assets"])
-    parser.add_argument("--suite", help="of the demonstrations")
-    parser.add_argument("--task", type=int, help="of the demonstrations; all without it")
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--manifest", type=Path, help="of one task's demonstrations, for learning")
+    """Add the command's options to `parser`."""
+    parser.add_argument("what", choices=["demos", "assets"], help="what to download")
+    parser.add_argument("--suite", help="suite of the demonstrations")
+    parser.add_argument("--task", type=int, help="number of the task in the suite, from 0; default: all")
+    parser.add_argument("--params", default="params.yaml", help="params file, YAML or JSON")
+    parser.add_argument("--manifest", type=Path, help="with --task: also write its manifest for `t2s learn`")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Download what is missing."""
+    """Download the files that are missing."""
     download = params.Download.read(args.params)
     if args.what == "assets":
         print(f"assets: {get_assets(hub.Repository(hub.ASSETS, download.assets_revision), download)}", file=sys.stderr)
@@ -45,9 +46,9 @@ def main(args: argparse.Namespace) -> None:
 
 
 def get_demos(repository: hub.Repository, download: params.Download, tasks: Sequence[suites.Task]) -> list[Path]:
-    """The HDF5 file of each of one suite's tasks; downloaded and checked, or there unchanged.
+    """Paths of the HDF5 files of `tasks`, all of one suite. Missing files are downloaded and checked.
 
-    Raises: ValueError in one line for all that hinders it.
+    Raises: ValueError in one line if a download fails, a file is wrong, or a file has changed since its download.
     """
     folder = Path(download.folder) / "LIBERO-datasets"
     names = {task: f"{task.suite}/{task.name}_demo.hdf5" for task in tasks}
@@ -64,9 +65,9 @@ def get_demos(repository: hub.Repository, download: params.Download, tasks: Sequ
 
 
 def get_assets(repository: hub.Repository, download: params.Download) -> Path:
-    """The folder of LIBERO's assets; downloaded and checked, or there unchanged.
+    """The folder of LIBERO's scene assets. Missing files are downloaded and checked.
 
-    Raises: ValueError in one line for all that hinders it.
+    Raises: ValueError in one line if a download fails, a file is wrong, or a file has changed since its download.
     """
     folder = Path(download.folder) / "libero-assets"
     manifest = folder.with_suffix(".json")
@@ -74,26 +75,26 @@ def get_assets(repository: hub.Repository, download: params.Download) -> Path:
         listed = repository.files()
         lacking = [name for name in assets.FOLDERS if not any(path.startswith(f"{name}/") for path in listed)]
         if lacking:
-            raise ValueError(f"{repository}: expected folders {list(assets.FOLDERS)}, {lacking} are missing")
+            raise ValueError(f"{repository}: expected folders {list(assets.FOLDERS)}, but {lacking} are missing")
         repository.download(list(listed.values()), folder, download.n_workers)
         hub.keep(manifest, folder, repository, sorted(listed))
     return folder
 
 
 def check(path: Path, task: suites.Task) -> None:
-    """Checks the content of a downloaded file against its task.
+    """Check the content of a downloaded file against its task.
 
-    The instruction may be the BDDL file's or the task's, which LIBERO takes from the name: the two differ in 29 of its
-    130 tasks ("pick" and "pick up").
+    The instruction may be the one in the BDDL file or the one that LIBERO takes from the task's name. They differ in
+    29 of its 130 tasks ("pick" and "pick up").
 
-    Raises: ValueError in one line naming the file and what is wrong with it.
+    Raises: ValueError in one line that names the file and what is wrong with it.
     """
     spoken = sorted({suites.language(task.bddl_path), task.instruction})
     demonstrations.check(path, params.PUBLISHED_SIZE, params.N_PUBLISHED, spoken)
 
 
 def describe(repository: hub.Repository, task: suites.Task, path: Path, n_demos: int, manifest: Path) -> dict[str, Any]:
-    """What learning needs to know of the first `n_demos` demonstrations, and whose they are."""
+    """The manifest of the first `n_demos` demonstrations in `path`, which `t2s learn` reads."""
     absolute = Path(path).is_absolute()
     return {
         "file": str(path) if absolute else os.path.relpath(path, manifest.parent),

@@ -1,9 +1,9 @@
-"""Roll out what is due on one task at one stage: the policies of all epochs, or the kept one.
+"""Roll out policies on one task at one stage: those of all evaluation epochs (a curve), or the kept policy.
 
-Reads: checkpoints, the instruction's embedding, the task's BDDL file and initial states, and for a
-kept policy the records of the stage before: where what acts on the task is unchanged, they stand.
-Writes: one JSONL record an episode, by epoch and initial state. With a cache, also there, named by what they depend
-on: what was rolled out before is only copied.
+Reads: checkpoints, the instruction's embedding, the task's BDDL file and initial states. For a kept policy, also the
+records of the previous stage, which are reused if nothing that acts on the task has changed.
+Writes: one JSONL record per episode, sorted by epoch and initial state. With --cache, the records are also stored in
+the cache, under a digest of everything they depend on. Episodes that are in the cache are copied, not simulated.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from t2s.data import assets, cache, embeddings, init_states, records, suites
 from t2s.sim import engine, rollout, worker
 
 KEPT = "kept"
-"""Key of the one policy there is when the kept policy is rolled out."""
+"""Key of the only policy when the kept policy is rolled out."""
 RECORDS = "records.jsonl"
 
 
 @dataclass(frozen=True)
 class MakeEnv:
-    """The environment of a task, made in the worker."""
+    """Makes the environment of a task, in the worker process."""
 
     bddl_path: Path
     image_size: int
@@ -45,7 +45,7 @@ class MakeEnv:
 
 @dataclass(frozen=True)
 class MakePolicy:
-    """The policy of an epoch, made in the worker: it is told the instruction, never the task."""
+    """Makes the policy of an epoch, in the worker process. It is given the instruction, never the task's number."""
 
     source: str
     method: str
@@ -54,7 +54,7 @@ class MakePolicy:
     sample: bool
 
     def __call__(self, key: str) -> rollout.Policy:
-        from t2s.lifelong import load_policy  # imports torch: seconds, which the parent saves
+        from t2s.lifelong import load_policy  # imports torch, which takes seconds
 
         checkpoints = self.checkpoints[key]
         return load_policy(self.source, self.method, checkpoints, self.task_emb, self.sample)
@@ -62,26 +62,26 @@ class MakePolicy:
 
 @dataclass(frozen=True)
 class Job:
-    """What is due: the command line, the protocol, and who the episodes belong to."""
+    """The episodes to roll out, and the settings and labels that they share."""
 
     args: argparse.Namespace
     task: suites.Task
     evaluate: params.Evaluate
     engine: params.Engine
     make_policy: MakePolicy
-    epochs: dict[str, int]  # of every policy, by its key
+    epochs: dict[str, int]  # epoch of every policy, by key
     episodes: list[rollout.Episode]
-    look: dict[str, str]  # of the scenes
+    look: dict[str, str]  # label of the scene assets, and render quality
 
     def identity(self, device: str) -> dict[str, Any]:
-        """What the records of this job have in common."""
+        """The fields that all records of this job share."""
         names = ("suite", "method", "seed", "stage", "task", "kind")
         shared = {name: getattr(self.args, name) for name in names}
         versions = rollout.versions(_device_name(device)) | self.look
         return shared | {"protocol": self.evaluate.protocol, "versions": versions}
 
     def index(self, episode: rollout.Episode) -> dict[str, int]:
-        """What tells a record of this job from the others."""
+        """The fields that tell apart the records of this job."""
         return {
             "epoch": self.epochs[episode.policy],
             "init_index": episode.init_index,
@@ -90,33 +90,33 @@ class Job:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--suite", required=True)
-    parser.add_argument("--method", required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--stage", type=int, required=True, help="tasks 0..stage were learned")
-    parser.add_argument("--task", type=int, required=True, help="in the order of learning, from 0")
-    parser.add_argument("--suite-task", type=int, help="the same task in the order of the suite, if another")
-    parser.add_argument("--kind", choices=records.KINDS, required=True)
-    parser.add_argument("--params", required=True, help="YAML or JSON file")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--suite", required=True, help="suite of the task")
+    parser.add_argument("--method", required=True, help="name of the method in the params")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the policies")
+    parser.add_argument("--stage", type=int, required=True, help="number of the last task learned")
+    parser.add_argument("--task", type=int, required=True, help="task to roll out, in the order of learning, from 0")
+    parser.add_argument("--suite-task", type=int, help="number of this task in the suite, if it differs")
+    parser.add_argument("--kind", choices=records.KINDS, required=True, help="which policies to roll out")
+    parser.add_argument("--params", required=True, help="params file, YAML or JSON")
     parser.add_argument(
         "--checkpoints",
         type=Path,
         nargs="+",
         required=True,
-        help="kept policies in the order of the tasks; for a curve those before it, and its epoch*",
+        help="kept policies of the tasks, in order; for a curve, those of the tasks before it and its epoch*.safetensors",
     )
     parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
-    parser.add_argument("--previous", type=Path, nargs="*", help="records of the stage before, if any")
-    parser.add_argument("--cache", type=Path, help="folder of what was rolled out before")
-    parser.add_argument("--code", default="", help="digest of code and scenes, which the cache depends on, too")
-    parser.add_argument("--workers", type=int, default=1, help="processes; they change no record")
-    parser.add_argument("--engine", required=True, help="YAML or JSON file; it changes no record")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--previous", type=Path, nargs="*", help="records of the previous stage, if any")
+    parser.add_argument("--cache", type=Path, help="folder of the cache of records")
+    parser.add_argument("--code", default="", help="digest of code and scenes, part of the cache key")
+    parser.add_argument("--workers", type=int, default=1, help="number of processes; no record depends on it")
+    parser.add_argument("--engine", required=True, help="params file with section `engine`; no record depends on it")
+    parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Copy the records of an earlier run or of the stage before where they still hold, else simulate."""
+    """Copy the records from the cache or from the previous stage if they still hold; otherwise simulate."""
     evaluate = params.Evaluate.read(args.params)
     task = suites.task(args.suite, args.task if args.suite_task is None else args.suite_task)
     states = init_states.read(task)
@@ -137,7 +137,7 @@ def main(args: argparse.Namespace) -> None:
     make_env = MakeEnv(task.bddl_path, params.Env.read(args.params).image_size, assets_dir, quality)
     kept = args.cache / _cache_key(job) if args.cache and evaluate.reuse_records else None
     if kept and cache.give(kept, {RECORDS: args.out}):
-        print(f"rolled out before, so copied from {kept} to {args.out}", file=sys.stderr)
+        print(f"already rolled out: copied from {kept} to {args.out}", file=sys.stderr)
         return
     records.write(kept / RECORDS if kept else args.out, _standing(job) or _simulated(job, make_env, states))
     if kept:
@@ -152,7 +152,7 @@ def _cache_key(job: Job) -> str:
 
 
 def policies(kind: str, checkpoints: list[Path]) -> dict[str, list[Path]]:
-    """Every policy's checkpoints, in the order of the tasks, by its key in the order of epochs."""
+    """The checkpoints of every policy, in the order of the tasks. The policies are in the order of epochs."""
     kept = [path for path in checkpoints if not path.name.startswith("epoch")]
     last = sorted((path for path in checkpoints if path not in kept), key=_epoch)
     if kind == "kept" and not last:
@@ -164,11 +164,11 @@ def policies(kind: str, checkpoints: list[Path]) -> dict[str, list[Path]]:
 
 
 def _epochs(checkpoints: dict[str, list[Path]], task: int) -> dict[str, int]:
-    """The epoch of every policy; of a kept one the epoch that was chosen on `task`."""
+    """The epoch of every policy. For a kept policy, it is the epoch that was chosen for `task`."""
     if KEPT not in checkpoints:
         return {key: _epoch(paths[-1]) for key, paths in checkpoints.items()}
     if task >= len(checkpoints[KEPT]):
-        raise ValueError(f"expected the kept policy of task {task}, got {len(checkpoints[KEPT])}")
+        raise ValueError(f"expected the kept policies of tasks 0 to {task}, got {len(checkpoints[KEPT])} policies")
     chosen = checkpoints[KEPT][task].with_name("chosen.json")
     return {KEPT: json.loads(chosen.read_text())["epoch"]}
 
@@ -196,7 +196,7 @@ def _due(
 
 
 def _standing(job: Job) -> list[dict[str, Any]] | None:
-    """The records of the stage before, as this stage's, if simulating again would give the same."""
+    """The previous stage's records, relabelled for this stage; None if simulating might give different ones."""
     if not job.args.previous or not job.evaluate.reuse_records:
         return None
     found = [

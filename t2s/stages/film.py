@@ -1,7 +1,7 @@
-"""Film the last policy: one rollout of every task learned, from its first kept initial state.
+"""Film the last policy on every task learned: the first of the episodes that evaluate it.
 
 Reads: the kept policies, the instruction embeddings, the suite's BDDL files and initial states.
-Writes: task{j}.gif of every task, upright, under 1 MB each, and films.json with how they ended.
+Writes: task{j}.gif for every task, upright and under 1 MB each, and films.json with the outcomes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Frame = UInt8[np.ndarray, "h w 3"]
 
 
 def film(task: suites.Task, policy: rollout.Policy, source: str, seed: int) -> tuple[bytes, Any]:
-    """A gif of the first kept episode of `task`, and its success and number of steps."""
+    """A GIF of the first kept episode of `task`, with its success and number of steps."""
     gl.choose()
-    from t2s.sim.env import Env  # imports MuJoCo, so after the choice
+    from t2s.sim.env import Env  # imports MuJoCo, so only after gl.choose()
 
     rules, look = params.Evaluate.read(source).rules, params.Film.read(source)
     states = init_states.read(task)
@@ -53,7 +53,7 @@ def film(task: suites.Task, policy: rollout.Policy, source: str, seed: int) -> t
 
 
 def encode(frames: Sequence[Frame], fps: int, max_bytes: int = MAX_BYTES) -> bytes:
-    """An endless gif of every 2nd frame, or of fewer where it would be larger than `max_bytes`."""
+    """An endless GIF of every 2nd frame, or of fewer frames if it would exceed `max_bytes`."""
     stride = 2
     while len(gif := _gif(frames, stride, fps)) > max_bytes and stride < len(frames):
         stride *= 2
@@ -62,7 +62,7 @@ def encode(frames: Sequence[Frame], fps: int, max_bytes: int = MAX_BYTES) -> byt
 
 def _gif(frames: Sequence[Frame], stride: int, fps: int) -> bytes:
     shown = [Image.fromarray(frame) for frame in [*frames[:-1:stride], frames[-1]]]
-    # One palette for all: colours do not flicker, and only what moves is stored.
+    # With one palette for all frames, colours do not flicker and only what moves is stored.
     palette = shown[0].quantize(N_COLORS, dither=Image.Dither.NONE)
     first, *rest = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in shown]
     file = io.BytesIO()
@@ -72,19 +72,23 @@ def _gif(frames: Sequence[Frame], stride: int, fps: int) -> bytes:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--suite", required=True)
-    parser.add_argument("--method", required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--params", required=True, help="YAML or JSON file")
-    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="by task")
-    parser.add_argument("--suite-tasks", type=int, nargs="+", help="their tasks in the order of the suite, if another")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--suite", required=True, help="suite of the tasks")
+    parser.add_argument("--method", required=True, help="name of the method in the params")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the policies")
+    parser.add_argument("--params", required=True, help="params file, YAML or JSON")
+    parser.add_argument(
+        "--checkpoints", type=Path, nargs="+", required=True, help="kept policies of the tasks, in order"
+    )
+    parser.add_argument(
+        "--suite-tasks", type=int, nargs="+", help="numbers of these tasks in the suite, if they differ"
+    )
     parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
-    parser.add_argument("--out", type=Path, required=True, help="folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Film every task that the policies have learned."""
+    """Film every task learned."""
     sample = params.Evaluate.read(args.params).rules.sample_actions
     films = {}
     order = range(len(args.checkpoints)) if args.suite_tasks is None else args.suite_tasks

@@ -1,7 +1,7 @@
-"""Label LIBERO's scene assets: what everything that is drawn with them depends on.
+"""Label LIBERO's scene assets, so that everything rendered with them depends on one small file.
 
 Reads: the folder of the assets; params `assets`.
-Writes: a small file with their label, the same for the same files wherever they lie.
+Writes: a JSON file with their label, which depends on the content of the assets and not on where they are.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from t2s.data.files import write_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--params", default="params.yaml", help="YAML or JSON file")
-    parser.add_argument("--out", type=Path, required=True)
+    """Add the command's options to `parser`."""
+    parser.add_argument("--params", default="params.yaml", help="params file, YAML or JSON")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
 
 
 def main(args: argparse.Namespace) -> None:

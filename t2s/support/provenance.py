@@ -14,12 +14,11 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from t2s import params
-from t2s.data import origin, records
+from t2s.data import origin, results
 from t2s.data.files import sha256, write_json
 
 
@@ -29,9 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--code", required=True, help="digest of the code that reaches a number")
     parser.add_argument("--demos", type=Path, nargs="+", required=True, help="manifests, {suite}/task{k}.json")
     parser.add_argument("--language", type=Path, nargs="+", required=True, help="embeddings, {suite}.safetensors")
-    parser.add_argument(
-        "--episodes", type=Path, required=True, help="folder, {suite}/{method}/seed{s}/*.jsonl below it"
-    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder with the episode records")
     parser.add_argument("--out", type=Path, required=True)
 
 
@@ -50,7 +47,7 @@ def main(args: argparse.Namespace) -> None:
             "packages": {name: origin.installed(name) for name in origin.pins(Path("constraints.txt"))},
             "params": sections,
             "params_sha256": hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest(),
-            "runs": runs(args.episodes, sections["study"]),
+            "runs": runs(args.results, params.Study.read(args.params)),
         },
     )
 
@@ -89,20 +86,19 @@ def machine() -> dict[str, Any]:
     }
 
 
-def runs(folder: Path, study: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Of every chain how many episodes have the same protocol, versions and device.
+def runs(folder: Path, study: params.Study) -> dict[str, list[dict[str, Any]]]:
+    """For every chain, how many episodes share a protocol, versions and device.
 
     Raises: ValueError for a record that is missing or wrong.
     """
-    chains = [f"{s}/{m}/seed{seed}" for s in study["suites"] for m in study["methods"] for seed in study["seeds"]]
-    return {chain: _counts(sorted((folder / chain).glob("*.jsonl")), study["n_tasks"]) for chain in chains}
-
-
-def _counts(paths: Sequence[Path], n_tasks: int) -> list[dict[str, Any]]:
-    found = records.read(paths)
-    found = found[found.stage < n_tasks]  # a longer study's may be there
-    keys = [
+    found: dict[str, list[dict[str, Any]]] = {f"{s}/{m}/seed{seed}": [] for s, m, seed in study.chains()}
+    episodes = results.episodes(folder, study)
+    ran_with = [
         json.dumps({"protocol": protocol, "versions": versions}, sort_keys=True)
-        for protocol, versions in zip(found.protocol, found.versions, strict=True)
+        for protocol, versions in zip(episodes.protocol, episodes.versions, strict=True)
     ]
-    return [json.loads(key) | {"n_episodes": keys.count(key)} for key in sorted(set(keys))]
+    counts = episodes.assign(ran_with=ran_with).groupby([*results.CHAIN, "ran_with"]).size()
+    for row in counts.rename("n").reset_index().to_dict("records"):
+        chain = f"{row['suite']}/{row['method']}/seed{row['seed']}"
+        found[chain].append(json.loads(row["ran_with"]) | {"n_episodes": row["n"]})
+    return found

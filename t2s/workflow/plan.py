@@ -42,14 +42,16 @@ def typed(value: Any) -> Any:
 
 
 class Plan:
-    """All files and values of one study; `folder` is `results`, or that of a kept study."""
+    """All files and values of one study."""
 
-    def __init__(self, config: dict[str, Any], folder: str = "results") -> None:
-        """`config`: the sections of params.yaml, every override applied.
+    def __init__(self, config: dict[str, Any], folder: str = "results", kept: bool = False) -> None:
+        """`config` holds the sections of params.yaml with every override applied, `folder` the results.
+
+        `kept`: they are those of a kept study and not of a run.
 
         Raises: ValueError in one line for a mistake in them.
         """
-        self.config, self.folder = config, folder
+        self.config, self.folder, self.kept = config, folder, kept
         self.params = params.check(config)
         self.study = self.params.study
 
@@ -192,7 +194,7 @@ class Plan:
 
     def _records(self, kept: str, paths: Iterable[str]) -> Paths:
         """The files of a run, or the one file that a kept study has in their place."""
-        if self.folder != "results":
+        if self.kept:
             return [f"{self.folder}/{kept}"]
         return [f"{self.folder}/{path}" for path in paths]
 

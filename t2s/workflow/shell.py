@@ -19,10 +19,11 @@ def prefix(root: Path, assets: Path, python: Path | None) -> str:
     and find LIBERO's scene assets. `python` is the interpreter that runs Snakemake, whose commands come first on PATH;
     None where Snakemake deploys an environment.
 
-    Raises: ValueError for a checkout that PATH and PYTHONPATH cannot hold.
+    Raises: ValueError for a checkout whose path cannot work.
     """
-    if ":" in str(root):
-        raise ValueError(f"{root}: expected a checkout whose path has no ':', which PATH cannot hold; move it")
+    # PATH and PYTHONPATH separate folders by ':'; Snakemake fills in braces in the paths of environments.
+    if found := [character for character in ":{}" if character in str(root)]:
+        raise ValueError(f"{root}: expected the path of a checkout without any of ':{{}}', got {found}; move it")
     lines = [
         "set -euo pipefail",  # Snakemake's own prefix, which any other replaces
         f"exec 8<{shlex.quote(str(LOCK))}",

@@ -24,7 +24,7 @@ def or_exit(function, *arguments):
 
 given = workflow.config_settings.config or {}
 update_config(config, {k: plan.typed(v) for k, v in given.items() if k in config})
-PLAN = or_exit(plan.Plan, config, RESULTS)
+PLAN = or_exit(plan.Plan, config, RESULTS, RESULTS != "results")
 STUDY = PLAN.study
 TASKS = range(STUDY.n_tasks)  # in the order of learning
 ORDER = STUDY.suite_tasks  # the same by their numbers in the suite

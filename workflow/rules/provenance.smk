@@ -22,4 +22,4 @@ rule provenance:
         "Write down where the numbers come from"
     shell:
         "t2s provenance --params {params.given:q} --code {params.code} --demos {input.manifests:q}"
-        " --language {input.language:q} --episodes results/episodes --out {output:q} 2>&1 | tee {log:q}"
+        " --language {input.language:q} --results results --out {output:q} 2>&1 | tee {log:q}"
