@@ -1,11 +1,10 @@
-# The whole study: demonstrations, language, policies learned one task after another, rollouts, report.
+# The whole study: demonstrations, language embeddings, policies learned one task after another, rollouts, report.
 #
 #   snakemake --cores all                          the study of params.yaml, ending in results/report.html
 #   snakemake --cores all --configfile FILE        values of FILE replace those of params.yaml
 #   snakemake --cores all --config 'learn={lr: 1.0e-3}'
 #   snakemake --cores 1 -n                         what would run, and why
 
-import logging
 import os
 import signal
 
@@ -33,35 +32,29 @@ include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
 
 
-def interrupted(number, frame):
-    """Ctrl-C ends the jobs; their last words are of no use to anybody."""
-    logging.disable()
-    raise KeyboardInterrupt
-
-
 onstart:
     for folder in Path().glob(f"{RESULTS}/**/"):
         if not os.access(folder, os.W_OK):
             sys.exit(
                 f"error: {folder}: expected a folder that can be written, got one that cannot"
             )
-    # A study that wants a GPU says so before it starts on a machine without one; nothing is stopped.
+    # Print a note if a long study, or one that wants a GPU, starts on a machine without one. It runs all the same.
     due = {job.rule.name for job in workflow.dag.needrun_jobs()}
     if "learn" in due and not workflow.touch:
         sections, cores = PLAN.given_all(), workflow.resource_settings.cores or 0
         shell("t2s estimate --notice --params {sections:q} --cores {cores} || true")
-    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGINT, job_shell.interrupted)
 
 
 onerror:
     print(
-        "To go on, give the same command again: what is finished stays, and a task that was being learned goes on"
-        " from its last epoch.",
+        "To continue, run the same command again. Finished files stay, and a task that was being learned resumes"
+        " after its last epoch.",
         file=sys.stderr,
     )
 
 
-# Where there is a cluster, not worth a place in its queue.
+# On a cluster, these run on the login node: they are too short for the queue.
 localrules:
     all,
     all_demos,
@@ -85,7 +78,7 @@ rule all:
         PLAN.figures("pdf"),
         "results/report.html",
     message:
-        "Everything is there: open results/report.html"
+        "The study is finished: open results/report.html"
 
 
 rule all_demos:

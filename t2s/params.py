@@ -1,4 +1,4 @@
-"""params.yaml: one strict model a section, and one clear line for every mistake in it."""
+"""params.yaml: one strict model per section, and one clear line for every mistake."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 MEAN = "mean"
-"""What stands for a suite where the tasks of all suites are taken together."""
+"""Used in place of a suite's name for the mean over the tasks of all suites."""
 
 SUITES: dict[str, int] = {
     "blocks_object": 10,
@@ -36,12 +36,12 @@ SUITES: dict[str, int] = {
     "libero_10": 10,
     "libero_90": 90,
 }
-"""Number of tasks of every suite: the embedded ones, and LIBERO's, which need its scene assets."""
+"""Number of tasks of every suite: the embedded suites, and LIBERO's, which need its scene assets."""
 
 N_PUBLISHED = 50
-"""Human demonstrations that LIBERO published of every task, with images of `PUBLISHED_SIZE`."""
+"""Number of human demonstrations that LIBERO published for every task, with images of `PUBLISHED_SIZE`."""
 PUBLISHED_SIZE = 128
-"""[px]"""
+"""[px] Side of the published images."""
 
 Quality = Literal["libero", "fast"]
 ConvNorm = Literal["image", "pixel"]
@@ -53,15 +53,15 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """One section of params.yaml: immutable, no unknown keys, no silent conversions of type."""
+    """One section of params.yaml: immutable, without unknown keys, without silent conversions of type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @classmethod
     def read(cls, source: str) -> Self:
-        """This class's section of the params file `source`.
+        """Read the section of this class from the params file `source`.
 
-        Raises: ValueError in one line for a missing file or section, an unknown key, a wrong value.
+        Raises: ValueError in one line for a missing file or section, an unknown key or a wrong value.
         """
         name = cls.__name__.lower()
         sections = read(source)
@@ -73,7 +73,7 @@ class Section(BaseModel):
 class Study(Section):
     suites: list[str] = Field(min_length=1)
     n_tasks: PositiveInt
-    order: list[NonNegativeInt] | None = None  # younger than some kept studies
+    order: list[NonNegativeInt] | None = None  # some kept studies are older and lack it
     methods: list[str] = Field(min_length=1)
     seeds: list[NonNegativeInt] = Field(min_length=1)
 
@@ -85,7 +85,7 @@ class Study(Section):
 
     @property
     def suite_tasks(self) -> list[int]:
-        """The tasks that are learned, one after another, by their numbers in the suite."""
+        """The tasks in the order of learning, by their numbers in the suite."""
         return (self.order or list(range(self.n_tasks)))[: self.n_tasks]
 
     def chains(self) -> Iterator[tuple[str, str, int]]:
@@ -93,7 +93,10 @@ class Study(Section):
         yield from itertools.product(self.suites, self.methods, self.seeds)
 
     def rollout_cores(self, n_cores: int | None) -> int:
-        """Cores of a job of rollouts: chains go on beside each other before one gets several; None: a cluster."""
+        """Number of cores of a rollout job, from 1 to 4: every chain gets one core before any gets several.
+
+        `n_cores` is None on a cluster.
+        """
         n_chains = len(self.suites) * len(self.methods) * len(self.seeds)
         return 4 if n_cores is None else min(4, max(1, n_cores // n_chains))
 
@@ -103,7 +106,7 @@ class Assets(Section):
 
     @property
     def folder(self) -> Path:
-        """Where LIBERO's scene assets are looked for: `path`, else $T2S_LIBERO_ASSETS, else what was downloaded."""
+        """The folder of LIBERO's scene assets: `path`, else $T2S_LIBERO_ASSETS, else the download folder."""
         return Path(self.path or os.environ.get("T2S_LIBERO_ASSETS") or "downloads/libero-assets")
 
 
@@ -123,7 +126,7 @@ class Demos(Section):
     @pydantic.model_validator(mode="after")
     def _exist(self) -> Self:
         if self.source == "download" and self.n_demos > N_PUBLISHED:
-            raise ValueError(f"expected n_demos <= {N_PUBLISHED}, as were published, got {self.n_demos}")
+            raise ValueError(f"expected n_demos <= {N_PUBLISHED}, the number published, got {self.n_demos}")
         return self
 
 
@@ -246,13 +249,13 @@ AnyMethod = T2S | Sequential | ER | EWC | PackNet | TAIL | SingleTask | Multitas
 LEARNERS: dict[str, type[Section]] = {
     tag: model for model in get_args(AnyMethod) for tag in get_args(model.model_fields["learner"].annotation)
 }
-"""Model of the values of every learner, by the name that `methods.<name>.learner` gives."""
+"""The model of every learner's values, by the name of the learner in `methods.<name>.learner`."""
 
 Method = Annotated[AnyMethod, Field(discriminator="learner")]
 
 
 class Methods(pydantic.RootModel[dict[str, Method]]):
-    """Named methods: a learner and its own values; ablations are further names of the same learner."""
+    """Named methods: each is a learner with its values. Ablations are more names for the same learner."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -278,12 +281,12 @@ class Evaluate(Section):
 
     @property
     def rules(self) -> Protocol:
-        """The protocol in force."""
+        """The protocol in use."""
         return self.protocols[self.protocol]
 
 
 class Engine(Section):
-    """Changes no record, so no rule depends on it."""
+    """Settings that change no record, so that no rule depends on them."""
 
     retries: NonNegativeInt
     hang_s: Annotated[float, Field(ge=2.0)]
@@ -308,7 +311,7 @@ class Figures(Section):
 
 
 class Params(Section):
-    """All of params.yaml, with the checks that need more than one section."""
+    """All sections of params.yaml, with the checks that involve more than one."""
 
     study: Study
     assets: Assets
@@ -359,9 +362,9 @@ class Params(Section):
 
 
 def read(*sources: str) -> dict[str, Any]:
-    """The sections in params files, YAML or JSON; values of later files replace those of earlier ones.
+    """The sections of params files, YAML or JSON. Values in later files replace those in earlier files.
 
-    Raises: ValueError in one line for a file that is missing or holds no sections.
+    Raises: ValueError in one line for a file that is missing or has no sections.
     """
     sections: dict[str, Any] = {}
     for source in sources:
@@ -370,7 +373,7 @@ def read(*sources: str) -> dict[str, Any]:
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """`old` with the values of `new`, key by key at every depth, as Snakemake lays --configfile over a config."""
+    """`old` with the values of `new`, key by key at every depth, as Snakemake merges --configfile into a config."""
     deeper = {
         key: merge(old[key], value)
         for key, value in new.items()
@@ -394,15 +397,15 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def check(sections: dict[str, Any]) -> Params:
-    """All sections, validated.
+    """Validate all sections.
 
-    Raises: ValueError in one line naming the key, what was expected, what came and what exists.
+    Raises: ValueError in one line that names the key, what was expected, what was given and what exists.
     """
     return _validate(Params, sections, prefix="")
 
 
 def method(source: str, name: str) -> AnyMethod:
-    """The values of method `name` in the section `methods` of `source`."""
+    """The values of the method `name` in section `methods` of the params file `source`."""
     methods = _validate(Methods, read(source).get("methods", {}), prefix="methods").root
     if name not in methods:
         raise ValueError(f"unknown method '{name}'; have {sorted(methods)}")
@@ -418,9 +421,9 @@ def _validate(model: type[Model], values: Any, prefix: str) -> Model:
 
 
 def _line(model: type[BaseModel], details: Any, prefix: str) -> str:
-    """One mistake as `key: expected ..., got ...`."""
+    """Describe one mistake as `key: expected ..., got ...`."""
     loc = [str(part) for part in details["loc"]]
-    loc = [part for i, part in enumerate(loc) if not (i > 1 and part in LEARNERS)]  # the union's tag
+    loc = [part for i, part in enumerate(loc) if not (i > 1 and part in LEARNERS)]  # without the union's tag
     key = ".".join([prefix, *loc] if prefix else loc) or "params"
     kind, message, value = details["type"], details["msg"], details["input"]
     if kind == "extra_forbidden":
@@ -439,7 +442,7 @@ def _line(model: type[BaseModel], details: Any, prefix: str) -> str:
 
 
 def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Names of the keys that exist at `loc` below `model`."""
+    """Names of the keys that exist at `loc` in `model`."""
     fields: dict[str, Any] = model.model_fields
     for part in loc:
         if part in LEARNERS:

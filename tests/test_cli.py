@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from t2s import cli
 
 ROOT = Path(__file__).parents[1]
 FILES = {path.stem: path.parent.name for folder in cli.COMMANDS for path in (ROOT / "t2s" / folder).glob("[!_]*.py")}
+MODULES = {name: importlib.import_module(f"t2s.{folder}.{name}") for name, folder in FILES.items()}
 
 
 def said(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int | str | None, str]:
@@ -40,7 +42,7 @@ def test_every_command_describes_itself_and_all_its_options(name: str, capsys: p
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: t2s {name} ")
     parser = argparse.ArgumentParser()
-    sys.modules[f"t2s.{FILES[name]}.{name}"].arguments(parser)
+    MODULES[name].arguments(parser)
     assert [action.dest for action in parser._actions if not action.help] == []
 
 

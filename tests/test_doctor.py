@@ -129,7 +129,7 @@ def test_the_commit_is_named_and_what_differs_from_it(clone: Path) -> None:
     (clone / "new file").touch()
     finding = doctor.code(clone)
     assert finding.status == "note"
-    assert finding.what.endswith("2 changed: new file, params.yaml")
+    assert finding.what.endswith("2 changed files: new file, params.yaml")
 
 
 @pytest.mark.sim
@@ -202,7 +202,7 @@ def test_demonstrations_count_that_are_there_and_of_the_source_of_the_params(clo
         write_json(clone / f"results/demos/blocks_object/task{task}.json", said)
     finding = doctor.demos(given())
     assert finding.status == "note"
-    assert "scripted, of 1 of 3 tasks there" in finding.what
+    assert "scripted, present for 1 of 3 tasks" in finding.what
     assert doctor.demos(given(study={"n_tasks": 1})).status == "ok"
     (clone / "results/demos/blocks_object/task0.json").write_text("{")
     with pytest.raises(ValueError, match=r"task0\.json: not a readable manifest"):

@@ -176,7 +176,7 @@ def test_a_file_removed_after_its_manifest_must_come_back_the_same(server, tmp_p
     assert get_demos(server, tmp_path)[0].read_bytes() == hdf5s[in_repository(TASKS[0])]
     path.unlink()
     server.files[in_repository(TASKS[0])] = server.files[in_repository(TASKS[0])] + b"\0"
-    with pytest.raises(ValueError, match="what was downloaded again is not what it says"):
+    with pytest.raises(ValueError, match="expected the files that it lists, got others"):
         get_demos(server, tmp_path)
 
 
@@ -195,7 +195,7 @@ def test_a_commit_that_the_hub_does_not_have(server, tmp_path):
 
 def test_a_hub_that_gives_another_commit_is_refused(server, tmp_path):
     server.gives = "f" * 40
-    with pytest.raises(ValueError, match=f"expected this commit, the hub gave {'f' * 40}"):
+    with pytest.raises(ValueError, match=f"expected this commit, got {'f' * 40} from the hub"):
         get_demos(server, tmp_path)
 
 
@@ -280,7 +280,7 @@ def test_what_was_kept_but_is_not_the_beginning_is_fetched_anew(assets, tmp_path
 @pytest.mark.parametrize("name", [BIG, "scenes/a.xml"])
 def test_wrong_content_is_one_line_and_is_not_kept(assets, tmp_path, fault, name):
     assets.faults[name] = [fault]
-    with pytest.raises(ValueError, match=rf"{name}: expected \d+ bytes of digest \w+, got .*; none is kept") as raised:
+    with pytest.raises(ValueError, match=rf"{name}: expected \d+ bytes of digest \w+, got .*; not kept") as raised:
         get_assets(assets, tmp_path)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "downloads" / "libero-assets" / name).exists()
@@ -303,7 +303,7 @@ def test_assets_without_their_folders_are_refused(assets, tmp_path):
 def test_a_full_quota_is_one_line_and_the_rest_comes_later(assets, tmp_path, big):
     limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (CHUNK + 1000, resource.RLIM_INFINITY))
     line = error(run(assets.endpoint, command(tmp_path, "assets"), preexec_fn=limit))
-    assert f"{BIG}: no room (File too large)" in line
+    assert f"{BIG}: no disk space (File too large)" in line
     assert not (tmp_path / "downloads" / "libero-assets" / BIG).exists()
     assert (get_assets(assets, tmp_path) / BIG).read_bytes() == big
     assert assets.ranges(BIG)[1] is not None
@@ -340,7 +340,7 @@ def test_a_disk_that_others_fill_meanwhile_is_one_line(assets, tmp_path, big):
         assets.released.set()
         _, stderr = job.communicate(timeout=60)
         line = error(subprocess.CompletedProcess(job.args, job.returncode, "", stderr))
-        assert f"{BIG}: no room (No space left on device)" in line
+        assert f"{BIG}: no disk space (No space left on device)" in line
         (disk / "other").unlink()
         assert (get_assets(assets, disk) / BIG).read_bytes() == big
 

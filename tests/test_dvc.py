@@ -79,7 +79,7 @@ def test_results_of_another_commit_are_refused_before_they_are_pulled(clone: Pat
         named = "learn (modified)"
     else:
         git(clone, "rm", "-q", "dvc.lock")
-        named = "dvc.lock: missing"
+        named = "no dvc.lock"
     git(clone, "commit", "-qam", "Another commit")
     refused = run(clone, "t2s", "pull")
     assert refused.returncode == 1
@@ -118,7 +118,7 @@ def test_an_experiment_is_shown_compared_and_taken_back_without_learning(shared:
 
     back = dvc(shared, "exp", "run", "--set-param", "learn.lr=0.002")
     assert LEARNED not in back
-    assert back.count("learned before, so copied from results/cache/learn/") == CHAIN["learn"]
+    assert back.count("already learned: copied from results/cache/learn/") == CHAIN["learn"]
     assert dvc(shared, "metrics", "diff") == ""
     again = run(shared, "snakemake", "--cores", "2")
     assert again.returncode == 0, again.stdout

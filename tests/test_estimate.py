@@ -128,7 +128,7 @@ def test_a_study_for_a_gpu_is_remarked_on_however_short() -> None:
     values = given("t2s", learn={"n_epochs": 4, "eval_every": 2, "batch_size": 32, "device": "cuda"})
     line = estimate.notice(values, None, gpu=False)
     assert line is not None
-    assert line.startswith("note: learn.device is cuda and this machine has no GPU")
+    assert line.startswith("note: learn.device is cuda but this machine has no GPU")
     assert "at best" not in line
     assert estimate.notice(values, None, gpu=True) is None
 

@@ -181,7 +181,7 @@ def test_checkpoints_of_the_wrong_kind_are_refused(kind: str, names: list[str], 
 
 
 def test_a_task_not_learned_yet_is_refused(t2s: chain.Chain, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected the kept policy of task 1, got 1"):
+    with pytest.raises(ValueError, match="expected the kept policies of tasks 0 to 1, got 1"):
         cli.run(["evaluate", *t2s.arguments("kept", 0, 1), "--out", str(tmp_path / "out")])
 
 

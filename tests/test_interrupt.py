@@ -151,7 +151,7 @@ def test_a_second_snakemake_waits_its_turn_and_a_killed_one_blocks_nobody(folder
     job = learning(folder, log, {"n_epochs": 4000, "eval_every": 2000})
     second = run(folder, "snakemake", "--cores", "1", LEARNED)
     assert second.returncode == 1
-    assert "note: another snakemake, or a job of one, runs in this folder" in second.stdout
+    assert "note: another snakemake, or one of its jobs, is running in this folder" in second.stdout
     assert "Directory cannot be locked" in second.stdout
     job.kill()  # and not its job, which goes on
     job.wait()
@@ -170,7 +170,7 @@ def test_a_lock_that_a_killed_snakemake_left_is_removed_and_no_other(folder: Pat
     with (folder / ".snakemake/t2s.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_SH)
         shown = run(folder, "snakemake", "--dry-run").stdout
-    assert re.search("^note: another snakemake, or a job of one, runs in this folder$", shown, re.MULTILINE)
+    assert re.search("^note: another snakemake, or one of its jobs, is running in this folder$", shown, re.MULTILINE)
     assert left.is_file()
     assert "cannot be locked" not in run(folder, "snakemake", "--dry-run").stdout
     assert not left.exists()

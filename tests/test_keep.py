@@ -92,7 +92,7 @@ def test_a_run_that_is_not_whole_is_refused_and_nothing_is_written(run: Path, lo
 def test_metrics_that_the_records_do_not_give_are_refused(run: Path) -> None:
     path = run / "metrics.json"
     path.write_text(path.read_text().replace("0.", "0.1", 1))
-    with pytest.raises(ValueError, match=r"metrics.json: is not what the records give"):
+    with pytest.raises(ValueError, match=r"metrics.json: expected the values that the records give"):
         kept()
     assert list(Path("studies").iterdir()) == []
 
@@ -115,7 +115,7 @@ def test_a_finished_study_is_not_replaced_and_a_planned_one_is(run: Path) -> Non
 
 @pytest.mark.parametrize("name", ["../mine", "a b", "", "Mine", "$(touch hole)"])
 def test_a_name_is_a_name(run: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="expected a name of small letters, digits and hyphens"):
+    with pytest.raises(ValueError, match="expected a name of lower-case letters, digits and hyphens"):
         keep.free(Path("studies") / name)
 
 
@@ -123,7 +123,7 @@ def test_a_damaged_study_is_named_in_one_line(run: Path) -> None:
     kept()
     path = Path("studies/mine") / results.EPISODES
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"episodes\.jsonl\.xz: expected a whole \.xz file, got "):
+    with pytest.raises(ValueError, match=r"episodes\.jsonl\.xz: expected a complete \.xz file, got "):
         results.episodes(path.parent, STUDY)
     path.write_bytes(lzma.compress(b'{"suite": 1}\n'))
     with pytest.raises(ValueError, match=r"episodes\.jsonl\.xz:1: expected fields"):

@@ -71,7 +71,7 @@ def test_downloaded_demonstrations_are_those_that_were_published(sections):
     ):
         params.check(sections)
     sections["demos"]["n_demos"] = 51
-    with pytest.raises(ValueError, match="demos: expected n_demos <= 50, as were published, got 51"):
+    with pytest.raises(ValueError, match="demos: expected n_demos <= 50, the number published, got 51"):
         params.check(sections)
 
 

@@ -122,7 +122,7 @@ def test_what_was_learned_before_is_copied_without_learning(arguments, tmp_path,
     monkeypatch.setattr(learn, "learn_task", None)
     run(arguments("t2s"), tmp_path / "out")
     assert contents(tmp_path / "out") == first
-    assert "learned before, so copied from " in capsys.readouterr().err
+    assert "already learned: copied from " in capsys.readouterr().err
     assert not list(cache(tmp_path / "out").glob("*/state.safetensors"))
 
 
@@ -142,11 +142,11 @@ def test_what_is_damaged_in_the_cache_is_learned_again(arguments, tmp_path, caps
     damaged(path, damage)
     run(arguments("sequential"), out)
     err = capsys.readouterr().err
-    assert "learned before" not in err
-    assert f"cache: {path}: damaged, so made again\n" in err
+    assert "already learned" not in err
+    assert f"cache: {path} is damaged; making it again\n" in err
     assert contents(out) == whole
     run(arguments("sequential"), out)
-    assert "learned before" in capsys.readouterr().err
+    assert "already learned" in capsys.readouterr().err
 
 
 def damaged(path, damage):

@@ -27,8 +27,8 @@ def test_the_same_records_are_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"success": 1}, "expected success of bool, got 1"),
-        ({"epoch": True}, "expected epoch of int, got True"),
+        ({"success": 1}, "expected success of type bool, got 1"),
+        ({"epoch": True}, "expected epoch of type int, got True"),
         ({"task": -1}, "expected task >= 0, got -1"),
         ({"kind": "best"}, r"unknown kind 'best'; have \['curve', 'kept'\]"),
         ({"task": 2}, "expected task <= stage, got 2 and 0"),
@@ -49,9 +49,9 @@ def test_a_wrong_record_is_not_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected one record a line, got an empty file"),
+        ("", "expected one record per line, got an empty file"),
         ('{"suite": "blo', r"a.jsonl:1: not JSON, the file may be cut off"),
-        ("[1]\n", "expected an object"),
+        ("[1]\n", "expected a JSON object"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -68,5 +68,5 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_same_episode_twice_is_refused(tmp_path: Path) -> None:
     records.write(tmp_path / "a.jsonl", [synthetic.record(), synthetic.record(success=False)])
-    with pytest.raises(ValueError, match="expected one record an episode, got two of"):
+    with pytest.raises(ValueError, match="expected one record per episode, got two of"):
         records.read([tmp_path / "a.jsonl"])

@@ -94,7 +94,7 @@ def test_the_page_says_where_the_numbers_come_from(results: Path, tmp_path: Path
     write_json(folder / "provenance.json", {"code": code, "machine": machine, "packages": packages, "params": {}})
     run("report", folder, "--out", str(folder / "report.html"))
     page, older = ((path / "report.html").read_text() for path in (folder, results))
-    assert "commit c0ffee, with changes in t2s/stages/learn.py; digest of the files that reach a number d1d1" in page
+    assert "commit c0ffee, with changes in t2s/stages/learn.py; digest of the code that affects numbers d1d1" in page
     assert "Xeon, 2 CPUs, H100, Python 3.11.7, Linux" in page
     assert "torch: 2.13.0+cpu" in page
     assert "Code:" not in older

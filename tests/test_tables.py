@@ -157,7 +157,7 @@ def test_every_published_number_has_a_source_and_a_definition() -> None:
     rows = tables.read_published()
     assert rows.notna()[["method", "suite", "metric", "value", "definition", "source"]].all().all()
     assert rows.source.str.contains("arXiv").all()
-    assert rows.value.between(0, 1).all()
+    assert rows.value[rows.metric != "NBT"].between(0, 1).all()
 
 
 def test_published_numbers_stand_apart(results: Path) -> None:

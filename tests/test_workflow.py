@@ -258,7 +258,7 @@ def test_a_study_for_a_gpu_says_so_before_it_starts_and_goes_on(fresh: Path) -> 
             path.write_text(text)
     notes = [line for line in done.stdout.splitlines() if line.startswith("note: ")]
     assert len(notes) == 1, done.stdout
-    assert "the first job ran" in done.stdout.partition("learn.device is cuda and this machine has no GPU")[2]
+    assert "the first job ran" in done.stdout.partition("learn.device is cuda but this machine has no GPU")[2]
     assert "command exited with non-zero exit code" in done.stdout  # though its output went through tee
 
 
@@ -427,9 +427,9 @@ def test_values_that_were_run_before_come_back_without_learning_or_rolling_out(f
     assert {path: path.read_bytes() for path in made} != before
     back = run(finished, "snakemake", "--cores", "2")
     assert back.returncode == 0, back.stdout
-    assert back.stdout.count("learned before, so copied from results/cache/learn/") == CHAIN["learn"]
+    assert back.stdout.count("already learned: copied from results/cache/learn/") == CHAIN["learn"]
     n_rollouts = CHAIN["evaluate_curve"] + CHAIN["evaluate_kept"]
-    assert back.stdout.count("rolled out before, so copied from results/cache/episodes/") == n_rollouts
+    assert back.stdout.count("already rolled out: copied from results/cache/episodes/") == n_rollouts
     assert "learned results/runs" not in back.stdout
     assert {path: path.read_bytes() for path in made} == before
 
@@ -448,7 +448,7 @@ def test_a_damaged_policy_that_is_removed_comes_back_without_learning(finished: 
     kept.unlink()
     mended = run(finished, *film)
     assert mended.returncode == 0, mended.stdout
-    assert "learned before, so copied from" in mended.stdout  # the task after it
+    assert "already learned: copied from" in mended.stdout  # the task after it
     assert "learned results/runs" not in mended.stdout
     assert kept.read_bytes() == whole
     assert planned(finished) == {}

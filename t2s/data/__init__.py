@@ -1,8 +1,8 @@
-"""Suites of tasks and their demonstrations.
+"""Suites of tasks, their demonstrations, and the files that hold data and results.
 
 An observation is a dict of numpy arrays with LIBERO's names:
 
-    agentview_rgb    uint8 (H, W, 3)   raw orientation, upside down for people; never flipped
+    agentview_rgb    uint8 (H, W, 3)   as rendered: upside down for people, never flipped
     eye_in_hand_rgb  uint8 (H, W, 3)
     joint_states     float32 (7,) [rad]
     gripper_states   float32 (2,) [m]

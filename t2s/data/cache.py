@@ -1,4 +1,4 @@
-"""What was made before, kept by what it depends on: the same values, files and code give the same bytes."""
+"""A cache of results, stored by what they depend on: the same values, files and code give the same bytes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from typing import Any, Final
 from t2s.data.files import atomic, sha256, write_json
 
 SEAL: Final = "sealed.json"
-"""Name of the file that makes a folder whole: the sha256 of every other."""
+"""Name of the file that marks a folder as complete. It holds the sha256 of every other file."""
 
 
 def key(values: Any, files: Iterable[Path]) -> str:
-    """A name for what is made from JSON `values` and the content of `files`, in this order."""
+    """The cache key of what is made from the JSON `values` and the content of `files`, in this order."""
     content = json.dumps([values, [sha256(path) for path in files]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def keep(folder: Path, out: Mapping[str, Path]) -> None:
-    """Seals files of `folder`, which are whole now, and copies them to where `out` says."""
+    """Seal the files of `folder`, which are complete now, and copy them to the paths in `out`."""
     write_json(folder / SEAL, {name: sha256(folder / name) for name in out})
     give(folder, out)
 
 
 def give(folder: Path, out: Mapping[str, Path]) -> bool:
-    """Copies sealed files to where `out` says; False where they are not sealed, or damaged: then none is left."""
+    """Copy the sealed files of `folder` to the paths in `out`, and return whether that was possible.
+
+    Files that are not sealed are left alone. If a sealed file is damaged, the folder is removed.
+    """
     try:
         sealed = json.loads((folder / SEAL).read_text())
         damaged = [name for name in out if sealed.get(name) != sha256(folder / name)]
@@ -40,7 +43,7 @@ def give(folder: Path, out: Mapping[str, Path]) -> bool:
     except ValueError:
         damaged = [SEAL]
     if damaged:
-        print(f"cache: {folder / damaged[0]}: damaged, so made again", file=sys.stderr)
+        print(f"cache: {folder / damaged[0]} is damaged; making it again", file=sys.stderr)
         shutil.rmtree(folder)
         return False
     for name, path in out.items():

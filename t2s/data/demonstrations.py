@@ -1,4 +1,4 @@
-"""Demonstrations of one task as HDF5 in LIBERO's layout, which robomimic reads too."""
+"""Demonstrations of one task as HDF5 in LIBERO's layout, which robomimic can read too."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from t2s.data.files import atomic, sha256
 IMAGES = ("agentview_rgb", "eye_in_hand_rgb")
 VECTORS = {"joint_states": 7, "gripper_states": 2}
 ACTION_DIM = 7
-OTHERS = {"robot_states": 9, "obs/ee_pos": 3, "obs/ee_ori": 3, "obs/ee_states": 6}  # LIBERO writes, nobody here reads
-TOLERANCE = 1e-6  # human demonstrations reach 1 exactly; rounding may pass it
+OTHERS = {"robot_states": 9, "obs/ee_pos": 3, "obs/ee_ori": 3, "obs/ee_states": 6}  # LIBERO has these, t2s ignores them
+TOLERANCE = 1e-6  # human actions reach exactly 1, and rounding may exceed it
 
 
 Result = TypeVar("Result")
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """All steps of a task's demonstrations, one after another; demo i is starts[i]:starts[i+1]."""
+    """All steps of a task's demonstrations, one after another. Demonstration i is starts[i]:starts[i+1]."""
 
     agentview_rgb: UInt8[np.ndarray, "t h w 3"]
     eye_in_hand_rgb: UInt8[np.ndarray, "t h w 3"]
@@ -41,12 +41,12 @@ class Demonstrations:
 
 
 def write(path: Path, demos: Sequence[Mapping[str, Any]], attributes: Mapping[str, Any]) -> None:
-    """Write `demos` as data/demo_0, ...; the same arrays give the same bytes.
+    """Write `demos` as data/demo_0, ... The same arrays give the same bytes.
 
-    Keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, ...), `init_state` and `model_file`, its scene.
-    `attributes` belong to `data`.
+    The keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, ...), `init_state`, and `model_file`, which
+    is its scene. `attributes` are those of the group `data`.
     """
-    # In memory: on a full disk HDF5 would end the process.
+    # In memory, because HDF5 would end the process on a full disk.
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         data = file.create_group("data", track_order=False)
         for key in sorted(attributes):
@@ -71,11 +71,11 @@ def _write_demo(group: Any, demo: Mapping[str, Any]) -> None:
 
 
 def read(path: Path, image_size: int) -> Demonstrations:
-    """Demonstrations of an HDF5 file, or of a manifest (.json) and the file it names, checked.
+    """Read and check the demonstrations of an HDF5 file, or of a manifest (.json) and the file it names.
 
-    A manifest says how many of the file's demonstrations count, and how the task is called here.
+    A manifest says how many of the file's demonstrations to read, and which instruction the task has here.
 
-    Raises: ValueError in one line naming the file and what is wrong with it.
+    Raises: ValueError in one line that names the file and what is wrong with it.
     """
     if path.suffix != ".json":
         return _open(path, lambda file: _read(file, image_size, None))
@@ -84,13 +84,13 @@ def read(path: Path, image_size: int) -> Demonstrations:
     if not hdf5.is_file():
         raise ValueError(f"{path}: no '{hdf5}'; run `snakemake --forcerun {path}`")
     if sha256(hdf5) != manifest["sha256"]:
-        raise ValueError(f"{hdf5}: expected sha256 {manifest['sha256']} of {path}, got {sha256(hdf5)}")
+        raise ValueError(f"{hdf5}: expected sha256 {manifest['sha256']} as in {path}, got {sha256(hdf5)}")
     demos = _open(hdf5, lambda file: _read(file, image_size, manifest["n_demos"]))
     return replace(demos, instruction=manifest["instruction"], source=manifest["source"])
 
 
 def source(path: Path) -> str:
-    """Who demonstrated: 'scripted' or 'human', of an HDF5 file or a manifest.
+    """The source of the demonstrations in an HDF5 file or a manifest: 'scripted' or 'human'.
 
     Raises: as `read`.
     """
@@ -98,9 +98,10 @@ def source(path: Path) -> str:
 
 
 def check(path: Path, image_size: int, n_demos: int, instructions: Sequence[str]) -> int:
-    """The number of steps of all demonstrations, after checking all that LIBERO writes.
+    """Check a whole file in LIBERO's layout, and return the number of steps of all demonstrations.
 
-    `n_demos` demonstrations with every key, shape and dtype, finite values, actions in [-1, 1], one of `instructions`.
+    It must hold `n_demos` demonstrations with all keys, shapes and dtypes, finite values, actions in [-1, 1], and one
+    of `instructions`.
 
     Raises: as `read`.
     """
@@ -134,7 +135,7 @@ def _read(file: Any, image_size: int, n_demos: int | None) -> Demonstrations:
 
 
 def _demos(file: Any, n_demos: int | None = None) -> Iterator[tuple[str, Any]]:
-    """The first `n_demos` demonstrations, or all, by name."""
+    """The first `n_demos` demonstrations with their names; all if None."""
     if "data" not in file:
         raise ValueError(f"expected a group 'data'; have {sorted(file)}")
     data = file["data"]

@@ -1,4 +1,4 @@
-"""Instruction embeddings on disk: one safetensors file a suite, (n, d) float32, the instructions in its metadata."""
+"""Instruction embeddings on disk: one safetensors file per suite, (n, d) float32, with the instructions as metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from t2s.data.files import atomic
 
 
 def write(path: Path, embeddings: dict[str, np.ndarray], encoder: str) -> None:
-    """Writes the embedding (d,) of every instruction; `path` appears only when it is complete."""
+    """Write the embedding (d,) of every instruction. `path` appears only when it is complete."""
     instructions = list(embeddings)
     stacked = np.stack([embeddings[i] for i in instructions]).astype(np.float32)
     header = json.dumps({"encoder": encoder, "instructions": instructions}, sort_keys=True)
@@ -25,7 +25,7 @@ def write(path: Path, embeddings: dict[str, np.ndarray], encoder: str) -> None:
 def read(path: Path) -> dict[str, np.ndarray]:
     """The embedding (d,) of every instruction, in the order of the tasks.
 
-    Raises: ValueError when the file is not one of ours.
+    Raises: ValueError if `write` did not write the file.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -39,7 +39,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def find(path: Path, instructions: Collection[str]) -> list[np.ndarray]:
     """The embeddings (d,) of these instructions.
 
-    Raises: ValueError when the file is not one of ours, or has none of one of them.
+    Raises: ValueError if `write` did not write the file, or if it lacks one of the instructions.
     """
     known = read(path)
     for instruction in instructions:

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, with the same bytes for the same content."""
+"""Files that are written completely or not at all. The same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any, Final
 
 MEND: Final = "remove it and run `snakemake` again"
-"""For a damaged file that the workflow makes."""
+"""The remedy for a damaged file that the workflow makes."""
 
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix; becomes `path`, on disk, if the block ends well.
+    """A temporary path beside `path`, with the same suffix. It becomes `path`, flushed to disk, if the block succeeds.
 
-    The folder of `path` is made. After an error nothing is left behind.
+    The folder of `path` is created. After an error, nothing is left behind.
 
-    Raises: ValueError naming `path` where the system does not let it be written.
+    Raises: ValueError that names `path` if it cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush(temporary)  # else a power loss may leave the name and not the content
+        _flush(temporary)  # otherwise a power loss may leave the name without the content
         temporary.replace(path)
         _flush(path.parent)
     except OSError as error:
@@ -38,7 +38,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Waits until what was written is on disk."""
+    """Wait until the content is on disk."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
@@ -60,7 +60,7 @@ def write_json(path: Path | str, content: Any) -> None:
 def read_json(path: Path | str) -> Any:
     """The content of a JSON file.
 
-    Raises: ValueError naming `path` where it is missing or not JSON.
+    Raises: ValueError that names `path` if it is missing or not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))

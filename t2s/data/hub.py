@@ -1,7 +1,7 @@
 """Files of a dataset repository on the Hugging Face hub, at one commit, each checked against the hub's own digest.
 
-huggingface_hub lists and transfers. What it leaves of an interrupted download it never takes up again (its issue 4196,
-since 1.18), so the partial file is kept here and handed to its `http_get`, which asks for the missing range.
+huggingface_hub lists and transfers the files. Since version 1.18 it never resumes an interrupted download (its issue
+4196), so this module keeps the partial file and passes it to the library's `http_get`, which requests the rest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from t2s.data.files import sha256, write_json
 
 DEMOS = "yifengzhu-hf/LIBERO-datasets"
 ASSETS = "lerobot/libero-assets"
-"""Source: both as in hf-libero 0.1.4, libero/libero/utils/download_utils.py."""
+"""Source of both names: hf-libero 0.1.4, libero/libero/utils/download_utils.py."""
 
 ALTERNATIVES = (
     "set HF_ENDPOINT to a mirror of the hub, or `demos.source: scripted` for scripted demonstrations,"
@@ -55,32 +55,32 @@ class File:
     size: int
     """[bytes]"""
     digest: str
-    """sha256 of the content where the hub keeps it as a large file, else git's blob id (sha1)"""
+    """sha256 of the content if the hub stores it as a large file, otherwise git's blob id (sha1)"""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A dataset repository at one commit; `endpoint` None is HF_ENDPOINT's hub."""
+    """A dataset repository at one commit. The default `endpoint` is the hub that HF_ENDPOINT names."""
 
     name: str
     revision: str
     endpoint: str | None = None
 
     def reach(self, timeout: float | None = None) -> None:
-        """Nothing, where the hub answers within `timeout` [s] and has this commit.
+        """Check that the hub answers within `timeout` [s] and has this commit.
 
-        Raises: ValueError in one line.
+        Raises: ValueError in one line if not.
         """
         with self._explained("its commit"):
             api = HfApi(endpoint=self.endpoint)
             commit = api.repo_info(self.name, revision=self.revision, repo_type="dataset", timeout=timeout).sha
             if commit != self.revision:
-                raise ValueError(f"{self}: expected this commit, the hub gave {commit}")
+                raise ValueError(f"{self}: expected this commit, got {commit} from the hub")
 
     def files(self, folder: str | None = None) -> dict[str, File]:
         """All files below `folder`, or of the whole repository, by path.
 
-        Raises: ValueError in one line when the hub can't be reached, or has no such repository, commit or folder.
+        Raises: ValueError in one line if the hub cannot be reached, or has no such repository, commit or folder.
         """
         self.reach()
         api = HfApi(endpoint=self.endpoint)
@@ -93,9 +93,9 @@ class Repository:
         }
 
     def download(self, files: Sequence[File], folder: Path, n_workers: int) -> None:
-        """Brings `files` to `folder`, those that are there already excepted; what is there is whole and right.
+        """Download those of `files` that are not in `folder` yet. A file appears there only when it is complete.
 
-        Raises: ValueError in one line for a disk too small, a file that isn't the hub's, a transfer that failed.
+        Raises: ValueError in one line if the disk is too small, a file differs from the hub's, or a transfer fails.
         """
         todo = [file for file in files if not _is_there(folder / file.path, file)]
         missing = sum(file.size for file in todo)
@@ -129,19 +129,19 @@ class Repository:
                 raise ValueError(f"{partial}: another process is downloading it") from None
             resumed = stream.tell() > 0
             self._transfer(file, stream, bar)
-            if resumed and not _is(partial, file):  # what was there was not its beginning
+            if resumed and not _is(partial, file):  # the partial file was not the beginning of this file
                 stream.truncate(0)
                 self._transfer(file, stream, bar)
             if not _is(partial, file):
                 got = f"{partial.stat().st_size} bytes of digest {_digest(partial, file)}"
                 partial.unlink()
                 raise ValueError(
-                    f"{self}: {file.path}: expected {file.size} bytes of digest {file.digest}, got {got}; none is kept"
+                    f"{self}: {file.path}: expected {file.size} bytes of digest {file.digest}, got {got}; not kept"
                 )
             partial.replace(path)
 
     def _transfer(self, file: File, stream: BinaryIO, bar: _Bar) -> None:
-        """Appends what is missing, for as long as something comes; more than there should be is fetched anew."""
+        """Append the missing bytes, and retry as long as some arrive. A partial file that is too long starts again."""
         url = hf_hub_url(self.name, file.path, revision=self.revision, repo_type="dataset", endpoint=self.endpoint)
         headers = build_hf_headers() | {"Accept-Encoding": "identity"}
         if stream.seek(0, os.SEEK_END) > file.size:
@@ -158,7 +158,7 @@ class Repository:
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """Errors of the library and of the system as ValueErrors of one line."""
+        """Turn errors of the library and of the system into ValueErrors of one line."""
         endpoint = self.endpoint or constants.ENDPOINT
         try:
             yield
@@ -166,7 +166,7 @@ class Repository:
             reason = _line(error) or type(error).__name__
             raise ValueError(
                 f"{self}: no connection to {endpoint} for {what} ({reason});"
-                f" run it again to go on where it stopped, or {ALTERNATIVES}"
+                f" run the command again to resume, or {ALTERNATIVES}"
             ) from None
         except RevisionNotFoundError:
             raise ValueError(f"{self}: no such commit at {endpoint}") from None
@@ -177,11 +177,11 @@ class Repository:
         except HfHubHTTPError as error:
             raise ValueError(f"{self}: {endpoint} answered {error.response.status_code} for {what}") from None
         except json.JSONDecodeError:
-            raise ValueError(f"{self}: {endpoint} does not answer as a hub; is HF_ENDPOINT right?") from None
+            raise ValueError(f"{self}: {endpoint} does not answer like a hub; check HF_ENDPOINT") from None
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise ValueError(
-                    f"{what}: no room ({error.strerror}); what came is kept: free some, run it again"
+                    f"{what}: no disk space ({error.strerror}); free some, then run the command again to resume"
                 ) from None
             raise ValueError(f"{self}: {what}: {_line(error)}") from None
 
@@ -190,7 +190,7 @@ class Repository:
 
 
 class _Bar:
-    """What `http_get` takes for a progress bar: all files' bytes on one line; raises when another file has failed."""
+    """Stands in for the progress bar of `http_get`: one bar for all files, which raises if another file has failed."""
 
     def __init__(self, bar: Any, stop: Event) -> None:
         self.bar = bar
@@ -207,14 +207,14 @@ class _Bar:
 
     def update(self, n: int) -> None:
         if self.stop.is_set():
-            raise ValueError("stopped, as another file failed")
+            raise ValueError("stopped because another file failed")
         self.bar.update(n)
 
 
 def is_kept(manifest_path: Path, folder: Path, repository: Repository) -> bool:
     """Whether all files of a manifest are in `folder`, unchanged since it was written.
 
-    Raises: ValueError for a manifest of another commit, a file that changed.
+    Raises: ValueError for a manifest of another commit, or a file that has changed.
     """
     if not manifest_path.is_file():
         return False
@@ -224,7 +224,7 @@ def is_kept(manifest_path: Path, folder: Path, repository: Repository) -> bool:
     if found != expected:
         raise ValueError(
             f"{manifest_path}: expected {expected}, got {found};"
-            " set that revision in params.yaml, or remove what was downloaded"
+            " set that revision in params.yaml, or remove this manifest and the files it lists"
         )
     present = {path: facts for path, facts in manifest["files"].items() if (folder / path).is_file()}
     for path, facts in present.items():
@@ -233,14 +233,14 @@ def is_kept(manifest_path: Path, folder: Path, repository: Repository) -> bool:
 
 
 def keep(manifest_path: Path, folder: Path, repository: Repository, paths: Sequence[str]) -> None:
-    """Writes the manifest of `paths`: size and sha256 of each, and the commit they are of.
+    """Write the manifest of `paths`: the commit, and the size and sha256 of each file.
 
-    Raises: ValueError when there is one already that says something else.
+    Raises: ValueError if there already is a manifest with other content.
     """
     facts = {p: {"size": (folder / p).stat().st_size, "sha256": sha256(folder / p)} for p in paths}
     manifest = {"repository": repository.name, "revision": repository.revision, "files": facts}
     if manifest_path.is_file() and json.loads(manifest_path.read_text()) != manifest:
-        raise ValueError(f"{manifest_path}: what was downloaded again is not what it says")
+        raise ValueError(f"{manifest_path}: expected the files that it lists, got others")
     write_json(manifest_path, manifest)
 
 
@@ -257,7 +257,7 @@ def _is_there(path: Path, file: File) -> bool:
     if not path.is_file():
         return False
     if not _is(path, file):
-        raise ValueError(f"{path}: is not the hub's file of digest {file.digest}; remove it to download it")
+        raise ValueError(f"{path}: expected the hub's file of digest {file.digest}; remove it to download it again")
     return True
 
 
@@ -271,7 +271,7 @@ def _partial(folder: Path, file: File) -> Path:
 
 
 def _digest(path: Path, like: File) -> str:
-    """The digest of `path`, of the kind that the hub gives for the file."""
+    """The digest of `path`, of the same kind as the digest that the hub gives."""
     if len(like.digest) == 64:
         return sha256(path)
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The stored initial states of a task, LIBERO's pickles read once and kept as .npy."""
+"""The stored initial states of a task. LIBERO's pickles are read once and kept as .npy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CACHE_DIR = Path("results/init_states")
 def read(task: Task) -> Float64[np.ndarray, "n s"]:
     """The initial states of `task`: time [s], positions, velocities.
 
-    Raises: ValueError for a pickle that is not hf-libero 0.1.4's own; it stays unread.
+    Raises: ValueError for a pickle that is not the one in hf-libero 0.1.4. It is not loaded.
     """
     if task.init_states_sha256 is None:
         return _load(task.init_states_path)
@@ -37,8 +37,8 @@ def _load(path: Path) -> Float64[np.ndarray, "n s"]:
 
 def _unpickled(path: Path, digest: str) -> Float64[np.ndarray, "n s"]:
     if (found := sha256(path)) != digest:
-        raise ValueError(f"{path}: expected hf-libero 0.1.4's file of sha256 {digest}, got {found}; it stays unread")
-    import torch  # seconds to import: only where nothing is kept yet
+        raise ValueError(f"{path}: expected hf-libero 0.1.4's file of sha256 {digest}, got {found}; it is not loaded")
+    import torch  # takes seconds to import, so only if there is no .npy yet
 
     reconstruct = np._core.multiarray._reconstruct  # type: ignore[attr-defined]
     array: list[Any] = [

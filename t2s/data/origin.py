@@ -1,4 +1,4 @@
-"""Where results come from beside their data: code, packages, machine. Needs only the standard library."""
+"""What results come from, besides data: code, packages and machine. Needs only the standard library."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from t2s.data.files import sha256
 
 
 def work_tree(root: Path) -> tuple[str, list[str]]:
-    """Git's commit at `root`, and the files there that are not as committed, those it ignores excepted.
+    """Git's commit at `root`, and the files that differ from it, without those that git ignores.
 
-    Raises: RuntimeError in one line where there is no git, no repository or no commit.
+    Raises: OSError without git; RuntimeError in one line without a repository or a commit.
     """
     commit = _output(["git", "-C", str(root), "rev-parse", "--verify", "HEAD"]).strip()
     changed = _output(["git", "-C", str(root), "status", "--porcelain", "-z", "--no-renames"])
@@ -23,19 +23,19 @@ def work_tree(root: Path) -> tuple[str, list[str]]:
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """One digest of the files, by path and content."""
+    """One digest of the paths and contents of all files."""
     lines = [f"{sha256(path)}  {path.as_posix()}\n" for path in sorted(paths)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def pins(constraints: Path) -> dict[str, str]:
-    """The version of every package that a constraints file pins by `==`."""
+    """The version of every package that a constraints file pins with `==`."""
     lines = [line.partition("#")[0].strip() for line in constraints.read_text().splitlines()]
     return dict(line.split("==") for line in lines if "==" in line)
 
 
 def installed(name: str) -> str | None:
-    """A package's version, None where it is not installed; found without importing it."""
+    """The version of a package, found without importing it; None if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -43,7 +43,7 @@ def installed(name: str) -> str | None:
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """The name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -51,9 +51,9 @@ def cpu() -> str:
 
 
 def gpus() -> list[str]:
-    """Name, memory and driver of every NVIDIA GPU; none where there is no driver.
+    """Name, memory and driver of every NVIDIA GPU; empty without a driver.
 
-    Raises: RuntimeError in one line where the driver does not answer.
+    Raises: RuntimeError in one line if the driver does not answer.
     """
     try:
         lines = _output(["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"])

@@ -1,4 +1,4 @@
-"""Episode records: one JSONL line an episode, checked when written and when read."""
+"""Episode records: one JSONL line per episode, checked when written and when read."""
 
 from __future__ import annotations
 
@@ -41,40 +41,40 @@ KEY: Final = [
     "init_index",
     "episode_seed",
 ]
-"""What tells one episode from another."""
+"""The fields that identify an episode."""
 
 
 def write(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write `records` as JSONL, one line each, keys sorted."""
+    """Write `records` as JSONL: one line each, with sorted keys."""
     with atomic(path) as temporary:
         lines = [json.dumps(check(record, str(path)), sort_keys=True) for record in records]
         temporary.write_text("".join(line + "\n" for line in lines))
 
 
 def read(paths: Iterable[Path]) -> pd.DataFrame:
-    """All records of `paths`, one row an episode, columns `FIELDS`.
+    """All records of `paths`: one row per episode, columns `FIELDS`.
 
-    Raises: ValueError for a file that is missing, empty or cut off, for a wrong record or a second
-    one of the same episode: a missing episode never counts as a failed one.
+    Raises: ValueError for a file that is missing, empty or cut off, for a wrong record, and for two records of the
+    same episode. So a missing episode never counts as a failed one.
     """
     rows = [record for path in paths for record in _read(path)]
     frame = pd.DataFrame(rows, columns=list(FIELDS))
     twice = frame[frame.duplicated(KEY)]
     if len(twice):
-        raise ValueError(f"expected one record an episode, got two of {twice[KEY].iloc[0].to_dict()}")
+        raise ValueError(f"expected one record per episode, got two of {twice[KEY].iloc[0].to_dict()}")
     return frame
 
 
 def check(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """The record itself if all its fields are there with the right types.
+    """Return `record`, if it has all fields with the right types.
 
-    Raises: ValueError with the place, what was expected, what came.
+    Raises: ValueError that says where, what was expected and what was there.
     """
     if set(record) != set(FIELDS):
         raise ValueError(f"{where}: expected fields {sorted(FIELDS)}, got {sorted(record)}")
     for field, kind in FIELDS.items():
         if type(record[field]) is not kind:
-            raise ValueError(f"{where}: expected {field} of {kind.__name__}, got {record[field]!r}")
+            raise ValueError(f"{where}: expected {field} of type {kind.__name__}, got {record[field]!r}")
     for field in COUNTS:
         if record[field] < 0:
             raise ValueError(f"{where}: expected {field} >= 0, got {record[field]}")
@@ -90,7 +90,7 @@ def _read(path: Path) -> list[Mapping[str, Any]]:
         raise ValueError(f"no episode records '{path}'; run `snakemake` to make them")
     lines = _text(path).splitlines()
     if not lines:
-        raise ValueError(f"{path}: expected one record a line, got an empty file; {MEND}")
+        raise ValueError(f"{path}: expected one record per line, got an empty file; {MEND}")
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
 
 
@@ -100,7 +100,7 @@ def _text(path: Path) -> str:
     try:
         return lzma.decompress(path.read_bytes()).decode("utf-8")
     except lzma.LZMAError as error:
-        raise ValueError(f"{path}: expected a whole .xz file, got {error}; restore it with `git checkout`") from None
+        raise ValueError(f"{path}: expected a complete .xz file, got {error}; restore it with `git checkout`") from None
 
 
 def _parse(line: str, where: str) -> Mapping[str, Any]:
@@ -109,5 +109,5 @@ def _parse(line: str, where: str) -> Mapping[str, Any]:
     except json.JSONDecodeError:
         raise ValueError(f"{where}: not JSON, the file may be cut off: {line[:80]!r}; {MEND}") from None
     if not isinstance(record, dict):
-        raise ValueError(f"{where}: expected an object, got {line[:80]!r}")
+        raise ValueError(f"{where}: expected a JSON object, got {line[:80]!r}")
     return check(record, where)

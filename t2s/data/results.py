@@ -1,4 +1,4 @@
-"""What a folder of results holds, in either form: the many files of a run, or the few of a kept study.
+"""The content of a folder of results in either form: the many files of a run, or the few files of a kept study.
 
 run (results/)                                               kept study (studies/{name}/)
 episodes/{suite}/{method}/seed{s}/*.jsonl                    episodes.jsonl.xz
@@ -29,13 +29,13 @@ CHAIN: Final = ["suite", "method", "seed"]
 
 
 def rollouts(n_tasks: int) -> Iterator[str]:
-    """Names of a chain's jobs of rollouts: a learning curve a task, then every stage on every task learned so far."""
+    """Names of a chain's rollout jobs: a learning curve per task, then every stage on every task learned so far."""
     yield from (f"task{k}_curve" for k in range(n_tasks))
     yield from (f"stage{k}_task{j}" for k in range(n_tasks) for j in range(k + 1))
 
 
 def episodes(folder: Path, study: Study) -> pd.DataFrame:
-    """Every episode record of the study, one row an episode, columns `records.FIELDS`.
+    """Every episode record of the study: one row per episode, columns `records.FIELDS`.
 
     Raises: ValueError for a file that is missing or damaged, or a wrong record.
     """
@@ -45,7 +45,7 @@ def episodes(folder: Path, study: Study) -> pd.DataFrame:
 
 
 def learned(folder: Path, study: Study) -> list[dict[str, Any]]:
-    """learn.json of every task of the study, with chosen.json as `chosen` where it is there.
+    """The learn.json of every task of the study, with its chosen.json, if any, under the key `chosen`.
 
     Raises: ValueError for a file that is missing or damaged.
     """
@@ -55,7 +55,7 @@ def learned(folder: Path, study: Study) -> list[dict[str, Any]]:
 
 
 def losses(folder: Path, study: Study) -> pd.DataFrame:
-    """Training losses of the study: `CHAIN`, task, and the columns of losses.csv; one row an epoch.
+    """Training losses of the study: one row per epoch, columns `CHAIN`, task and those of losses.csv.
 
     Raises: ValueError for a file that is missing.
     """
@@ -66,7 +66,7 @@ def losses(folder: Path, study: Study) -> pd.DataFrame:
         rows = _read_csv(path / "losses.csv")
         rows.insert(0, "suite", suite)
         rows = rows.assign(method=method, seed=seed, task=task)
-        frames += [] if rows.empty else [rows]  # nothing was trained
+        frames += [] if rows.empty else [rows]  # empty if nothing was trained
     whole = pd.concat(frames, ignore_index=True)
     return whole[[*CHAIN, "task", *(name for name in whole if name not in [*CHAIN, "task"])]]
 
@@ -91,7 +91,7 @@ def costs(folder: Path, study: Study) -> pd.DataFrame:
 
 
 def write(folder: Path, source: Path, study: Study) -> None:
-    """Write what `source`, a run, holds of the study to the few files of a kept study in `folder`.
+    """Write the results of the run in `source` to `folder`, as the few files of a kept study.
 
     Raises: ValueError for a file of the run that is missing or damaged.
     """

@@ -1,4 +1,4 @@
-"""The suites and their tasks in LIBERO's sense: a BDDL file and stored initial states each."""
+"""Suites and their tasks, as LIBERO defines them: each task has a BDDL file and stored initial states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 BLOCKS_DIR = Path(__file__).parents[1] / "sim" / "blocks"
 LIBERO_LIST = Path(__file__).with_name("libero_init_states.sha256")
-"""LIBERO's tasks in its own order (libero.libero.benchmark), and the digests of hf-libero 0.1.4's initial states."""
+"""LIBERO's tasks in its own order (libero.libero.benchmark), with digests of the initial states in hf-libero 0.1.4."""
 BLOCKS: dict[str, tuple[str, ...]] = {
     "blocks_object": (
         "pick_up_the_red_cube_and_place_it_in_the_bin",
@@ -54,7 +54,7 @@ BLOCKS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a suite; `name` is its BDDL file's stem, `instruction` the policy's input."""
+    """One task of a suite. `name` is the stem of its BDDL file, `instruction` the input of the policy."""
 
     suite: str
     index: int
@@ -63,7 +63,7 @@ class Task:
     bddl_path: Path
     init_states_path: Path
     init_states_sha256: str | None = None
-    """Of a file to be unpickled; None where it is .npy."""
+    """The digest that a pickle must have to be loaded; None for .npy."""
 
 
 def tasks(suite: str) -> list[Task]:
@@ -98,7 +98,7 @@ def _blocks_task(suite: str, index: int, name: str) -> Task:
 
 def _libero_task(suite: str, index: int, name: str, digest: str) -> Task:
     root = _libero_dir()
-    # LIBERO takes the instruction from the name, too: the BDDL files of libero_object have 'pick' for 'pick up'.
+    # As in LIBERO, the instruction is taken from the name: BDDL files of libero_object say 'pick' instead of 'pick up'.
     instruction = re.sub(r"^[A-Z_]+SCENE\d+_", "", name).replace("_", " ")
     bddl_path = root / "bddl_files" / suite / f"{name}.bddl"
     init_states_path = root / "init_files" / suite / f"{name}.pruned_init"
@@ -107,7 +107,7 @@ def _libero_task(suite: str, index: int, name: str, digest: str) -> Task:
 
 @cache
 def _libero_digests() -> dict[str, dict[str, str]]:
-    """Digest of the initial states by suite and task name."""
+    """Digests of the initial states, by suite and task name."""
     found: dict[str, dict[str, str]] = {}
     for line in LIBERO_LIST.read_text().splitlines():
         digest, path = line.split()
@@ -118,10 +118,10 @@ def _libero_digests() -> dict[str, dict[str, str]]:
 
 @cache
 def _libero_dir() -> Path:
-    """Where hf-libero's data lies; the package is not imported, which would ask questions."""
+    """The folder of hf-libero's data. The package is not imported, because importing it asks questions."""
     spec = importlib.util.find_spec("libero")
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError("no package 'libero': run `make setup`")
+        raise ValueError("no package 'libero'; run `make setup`")
     return Path(next(iter(spec.submodule_search_locations))) / "libero"
 
 

@@ -1,1 +1,1 @@
-"""What reads the records of a run: metrics, then tables and figures, then the page that shows them."""
+"""Commands that read the records of a run: metrics, then tables and figures, then the page that shows them."""

@@ -1,7 +1,7 @@
-"""Figures of one suite, or of the mean over several; PDF and PNG, one look and one colour a method.
+"""Draw the figures of one suite, or of the mean over several. Each method has the same colour in all of them.
 
-Reads, in a folder of results: metrics.json, success.csv, tasks.csv, and the losses (t2s.data.results)
-Writes there: figures/{suite}/{figure}.png, to look at, and pdf/{suite}/{figure}.pdf, for a paper
+Reads, in a folder of results: metrics.json, success.csv, tasks.csv, and the losses (t2s.data.results).
+Writes there: figures/{suite}/{figure}.png, to look at, and pdf/{suite}/{figure}.pdf, for a paper.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from t2s.data import results
 from t2s.data.files import atomic
 from t2s.params import MEAN, Figures, Study
 
-WIDTH: Final = 7.2  # [in] README's and a page's full width
+WIDTH: Final = 7.2  # [in] full width of README.md and of a page
 N_COLUMNS: Final = 5
-N_NAMES: Final = 5  # of methods in a row of a legend
-MARKERS: Final = "osD^vPX*<>ph8"  # more than a palette has colours: pairs of both repeat later
-METADATA: Final = {  # no dates: the same numbers give the same bytes
+N_NAMES: Final = 5  # names of methods in a row of a legend
+MARKERS: Final = "osD^vPX*<>ph8"  # more than the colours of a palette, so that pairs of both repeat later
+METADATA: Final = {  # no dates, so that the same numbers give the same bytes
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
 }
@@ -43,14 +43,14 @@ METADATA: Final = {  # no dates: the same numbers give the same bytes
 
 @dataclass(frozen=True)
 class Drawing:
-    """What there is to draw of one suite; of the mean over several, the summary alone."""
+    """The numbers to draw for one suite. For the mean over several suites, only the summary has any."""
 
     study: Study
     look: Figures
     summary: dict[str, Any]  # {method: {metric: {mean, low, high}}}
     success: pd.DataFrame
     tasks: pd.DataFrame
-    folder: Path  # of the results
+    folder: Path  # folder of the results
     suite: str
 
     @cached_property
@@ -61,7 +61,7 @@ class Drawing:
 
     @property
     def colours(self) -> dict[str, tuple[float, float, float]]:
-        """The colour of each method: of its place in the study."""
+        """The colour of each method, by its place in the study."""
         palette = sns.color_palette(self.look.palette, len(self.study.methods))
         return dict(zip(self.study.methods, palette, strict=True))
 
@@ -78,11 +78,11 @@ class Drawing:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--suite", required=True, help=f"or {MEAN!r}, of several")
-    parser.add_argument("--params", required=True, help="YAML or JSON file: study, metrics, figures")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
-    parser.add_argument("--figure", choices=list(FIGURES), nargs="+", help="only these")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--suite", required=True, help=f"name of a suite, or {MEAN!r} for the mean over several")
+    parser.add_argument("--params", required=True, help="params file, YAML or JSON, with sections study, figures")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
+    parser.add_argument("--figure", choices=list(FIGURES), nargs="+", help="draw only these figures")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -95,9 +95,9 @@ def main(args: argparse.Namespace) -> None:
 
 
 def read(folder: Path, suite: str, source: str) -> Drawing:
-    """All numbers of `suite`, or of the mean over several.
+    """Read all numbers of `suite`, or of the mean over several.
 
-    Raises: ValueError for one that metrics.json does not have.
+    Raises: ValueError for a suite that metrics.json does not have.
     """
     study, look = Study.read(source), Figures.read(source)
     success = pd.read_csv(folder / "success.csv")
@@ -127,12 +127,12 @@ def drawn(drawing: Drawing) -> list[str]:
 
 
 def style(look: Figures) -> Any:
-    """The look of every figure, as matplotlib's settings."""
+    """Matplotlib's settings for the look of every figure."""
     return (
         dict(sns.axes_style("ticks"))
         | dict(sns.plotting_context(look.context))
         | {
-            "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+            "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same on every machine
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.titlesize": "medium",
@@ -152,7 +152,7 @@ def save(figure: Figure, out: Path, name: str, dpi: int) -> None:
 
 
 def success_matrix(drawing: Drawing) -> Figure:
-    """Success on each task after learning each task, one heatmap a method."""
+    """Success on each task after learning each task, one heatmap per method."""
     methods, n = drawing.study.methods, drawing.study.n_tasks
     n_columns = min(len(methods), 3 if n <= 5 else 2)
     figure, axes = panels(len(methods), n_columns, _square(n, n_columns))
@@ -168,7 +168,7 @@ def success_matrix(drawing: Drawing) -> Figure:
 
 
 def learning_curves(drawing: Drawing) -> Figure:
-    """Success after every evaluated epoch of learning a task, a panel a task, with Wilson bands."""
+    """Success after every evaluated epoch of learning a task, one panel per task, with Wilson bands."""
     curves = drawing.success[drawing.success.kind == "curve"]
     figure, axes = panels(drawing.study.n_tasks, _columns(drawing.study.n_tasks))
     for task, ax in enumerate(axes):
@@ -184,7 +184,7 @@ def learning_curves(drawing: Drawing) -> Figure:
 
 
 def forgetting(drawing: Drawing) -> Figure:
-    """Success on a task while later ones are learned, a panel a task, with Wilson intervals."""
+    """Success on a task while later tasks are learned, one panel per task, with Wilson intervals."""
     kept = drawing.success[drawing.success.kind == "kept"]
     n = drawing.study.n_tasks
     figure, axes = panels(n, _columns(n))
@@ -243,7 +243,7 @@ def scores(drawing: Drawing) -> Figure:
 
 
 def tokens(drawing: Drawing) -> Figure:
-    """Tokens in the bank after every task, against a bank that grows by the base every task."""
+    """Tokens in the bank after every task, compared with a bank that grows by the base with every task."""
     figure, ax = plt.subplots(figsize=(WIDTH, 2.9))
     x = np.arange(1, drawing.study.n_tasks + 1)
     base = 0.0
@@ -259,7 +259,7 @@ def tokens(drawing: Drawing) -> Figure:
 
 
 def language(drawing: Drawing) -> Figure:
-    """Similarity of the instructions, and beside it the earlier tasks that each task reuses."""
+    """Similarity of the instructions, and the earlier tasks that each task reuses."""
     rows = drawing.tasks[drawing.tasks.method.isin(drawing.growing)]
     rows = rows[rows.seed == drawing.study.seeds[0]]
     n, methods = drawing.study.n_tasks, drawing.growing
@@ -283,7 +283,7 @@ def language(drawing: Drawing) -> Figure:
 
 
 def losses(drawing: Drawing) -> Figure:
-    """Training loss of every task, a panel a task, mean over seeds."""
+    """Training loss of every task, one panel per task, mean over seeds."""
     figure, axes = panels(drawing.study.n_tasks, _columns(drawing.study.n_tasks))
     for task, ax in enumerate(axes):
         rows = drawing.losses[drawing.losses.task == task]
@@ -310,7 +310,7 @@ FIGURES: Final[dict[str, Callable[[Drawing], Figure]]] = {
 
 
 def panels(n: int, n_columns: int, height: float = 2.1) -> tuple[Figure, list[Axes]]:
-    """A figure of `n` panels in rows of `n_columns`, without empty ones; `height` of a row [in]."""
+    """A figure with `n` panels in rows of `n_columns`, without empty panels. `height` is that of a row [in]."""
     n_rows = -(-n // n_columns)
     figure, grid = plt.subplots(n_rows, n_columns, figsize=(WIDTH, height * n_rows + 0.5), squeeze=False)
     if not figure.get_constrained_layout():
@@ -321,13 +321,13 @@ def panels(n: int, n_columns: int, height: float = 2.1) -> tuple[Figure, list[Ax
 
 
 def _columns(n: int) -> int:
-    """Columns for `n` panels of equal size, rows as full as they can be."""
+    """Number of columns for `n` panels of equal size, so that the rows are as full as possible."""
     n_rows = -(-n // N_COLUMNS)
     return -(-n // n_rows)
 
 
 def _square(n_cells: int, n_columns: int) -> float:
-    """Height [in] of a panel of `n_cells` by `n_cells`, none larger than is good to look at."""
+    """Height [in] of a panel with `n_cells` by `n_cells` cells, limited so that large panels stay readable."""
     return min(0.7 + 0.7 * n_cells, WIDTH / n_columns * 0.88)
 
 
@@ -342,12 +342,12 @@ def _line(ax: Axes, drawing: Drawing, method: str, x: Any, y: Any) -> None:
 
 
 def _error(mean: pd.Series[float], interval: pd.DataFrame) -> list[pd.Series[float]]:
-    """Lengths of the error bars; not below 0 where rounding has moved an end past the mean."""
+    """Lengths of the error bars, at least 0: rounding can move an end past the mean."""
     return [(mean - interval.low).clip(lower=0), (interval.high - mean).clip(lower=0)]
 
 
 def _heatmap(ax: Axes, table: pd.DataFrame, fmt: str, vmax: float, cmap: str | Colormap = "viridis") -> None:
-    """A square heatmap, tasks numbered from 1, cells without a value left white."""
+    """Draw a square heatmap. Tasks are numbered from 1, and cells without a value stay white."""
     sns.heatmap(
         table,
         ax=ax,
@@ -367,7 +367,7 @@ def _heatmap(ax: Axes, table: pd.DataFrame, fmt: str, vmax: float, cmap: str | C
 
 
 def _pairs(values: Any, n: int) -> pd.DataFrame:
-    """A table [task, earlier task] of JSON objects `{earlier task: value}`."""
+    """A table [task, earlier task] from one JSON object `{earlier task: value}` per task."""
     rows = [{int(j): v for j, v in json.loads(text).items()} for text in values]
     return pd.DataFrame(rows, index=range(n), columns=range(n), dtype=float).iloc[1:, : n - 1]
 
@@ -379,7 +379,7 @@ def _success_axis(ax: Axes) -> None:
 
 
 def _label(figure: Figure, drawing: Drawing, axes: list[Axes], x: str, y: str) -> None:
-    """Labels at the outer panels and one legend on top."""
+    """Label the outer panels, and put one legend on top."""
     n_columns = _columns(len(axes))
     for i, ax in enumerate(axes):
         ax.set_ylabel(y if i % n_columns == 0 else "")

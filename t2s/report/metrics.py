@@ -1,10 +1,10 @@
-"""FWT, NBT and AUC from episode records, with intervals, and what every task cost.
+"""Compute FWT, NBT and AUC from episode records, with intervals, and list what every task added and cost.
 
-Reads, in a folder of results, either form: episodes and what was learned (t2s.data.results)
-Writes there: metrics.json, headline.json (of these the few that one compares runs by), success.csv (every cell with
-its Wilson interval), tasks.csv
+Reads, in a folder of results of either form (t2s.data.results): the episodes, and what was learned.
+Writes there: metrics.json; headline.json, the few metrics by which runs are compared; success.csv, every cell with its
+Wilson interval; tasks.csv.
 
-c[k, j] is the success on task j after learning task k, c[k, k, e] the one after e epochs.
+c[k, j] is the success on task j after learning task k; c[k, k, e] is that on task k after e epochs of learning it.
 Source: LIBERO, arXiv 2306.03310, section 4.3 and libero/lifelong/metric.py.
 """
 
@@ -25,7 +25,7 @@ from t2s.params import MEAN, Metrics, Study
 
 HEADLINE: Final = ("fwt", "fwt_final", "nbt", "auc", "new_token_share")
 COMPARED: Final = ("fwt", "fwt_final", "nbt", "auc")
-"""Metrics that a `difference` has: the study's first method minus another, task by task."""
+"""The metrics of a `difference`: the study's first method minus another method, task by task."""
 
 SHARES: Final = ("new_token_share", "new_parameter_share", "delta_byte_share")
 LEARNED: Final = (
@@ -33,17 +33,17 @@ LEARNED: Final = (
     "n_tokens_new", "n_tokens_bank", "n_parameters_new", "n_parameters_total",
     "delta_bytes", "base_bytes", *SHARES, "active", "similarity",
 )  # fmt: skip
-"""Fields of a learn.json that tables and figures need."""
+"""The fields of learn.json that tables and figures need."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--params", required=True, help="YAML or JSON file: study, metrics")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--params", required=True, help="params file, YAML or JSON, with sections study, metrics")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Compute every metric of the study from its episodes."""
+    """Compute every metric of the study from its episodes, and write them."""
     study, rules = Study.read(args.params), Metrics.read(args.params)
     episodes = results.episodes(args.results, study)
     learned = read_learned(args.results, study)
@@ -66,7 +66,7 @@ def headline(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def held(curves: Float[np.ndarray, "*n e"]) -> Float[np.ndarray, "*n e"]:
-    """Learning curves held at their peak from the earliest best epoch on."""
+    """Learning curves, held at their peak from the earliest best epoch on."""
     after_peak = np.arange(curves.shape[-1]) >= curves.argmax(-1, keepdims=True)
     return np.where(after_peak, curves.max(-1, keepdims=True), curves)
 
@@ -103,7 +103,7 @@ def wilson(
 
 
 def bootstrap(values: Float[np.ndarray, "seeds tasks"], rules: Metrics) -> dict[str, Any]:
-    """Mean of `values` and its percentile interval, seeds and tasks drawn anew with replacement."""
+    """Mean of `values` and its percentile interval, with seeds and tasks resampled with replacement."""
     rng = np.random.default_rng(rules.seed)
     n_seeds, n_tasks = values.shape
     seeds = rng.integers(n_seeds, size=(rules.n_bootstrap, n_seeds, 1))
@@ -122,7 +122,7 @@ def bootstrap(values: Float[np.ndarray, "seeds tasks"], rules: Metrics) -> dict[
 def scores(
     curves: Float[np.ndarray, "s k e"], success: Float[np.ndarray, "s k k"]
 ) -> dict[str, Float[np.ndarray, "s n"]]:
-    """Every metric's contribution of each seed and task; its mean over both is the metric."""
+    """The contribution of each seed and task to every metric. The metric is the mean over both."""
     of_task = {
         "fwt": fwt(curves),
         "fwt_best": curves.max(-1),
@@ -131,7 +131,7 @@ def scores(
         "auc": auc(curves, success),
         "success_final": success[:, -1, :],
     }
-    if success.shape[-1] > 1:  # with one task nothing can be forgotten: nbt is 0, this is undefined
+    if success.shape[-1] > 1:  # with one task nothing is forgotten: nbt is 0 and this is undefined
         of_task["nbt_k_minus_1"] = nbt(success)[:, :-1]
     return of_task
 
@@ -139,9 +139,10 @@ def scores(
 def summarise(
     episodes: pd.DataFrame, learned: pd.DataFrame, study: Study, rules: Metrics
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """`{suite: {method: {metric: {mean, low, high, n_seeds}}}}`, rates as fractions; MEAN is one of several suites.
+    """`{suite: {method: {metric: {mean, low, high, n_seeds}}}}`, rates as fractions.
 
-    Every method but the first also has a `difference`, of the metrics of `COMPARED`.
+    If there are several suites, MEAN is a further one. Every method but the first also has a `difference`, with the
+    metrics of `COMPARED`.
     """
     check_protocol(episodes)
     summary: dict[str, dict[str, dict[str, Any]]] = {}
@@ -159,7 +160,10 @@ def summarise(
 def by_task(
     episodes: pd.DataFrame, learned: pd.DataFrame, study: Study
 ) -> dict[str, dict[str, dict[str, Float[np.ndarray, "s n"]]]]:
-    """`{suite: {method: {metric: of each seed and task}}}`; MEAN has the tasks of several suites side by side."""
+    """`{suite: {method: {metric: values of each seed and task}}}`.
+
+    If there are several suites, MEAN holds the tasks of all of them side by side.
+    """
     found: dict[str, dict[str, dict[str, Float[np.ndarray, "s n"]]]] = {}
     for suite in study.suites:
         found[suite] = {}
@@ -180,7 +184,10 @@ def by_task(
 
 
 def check_protocol(episodes: pd.DataFrame) -> None:
-    """Raises: ValueError if the episodes of one suite were rolled out by different protocols."""
+    """Check that the episodes of each suite were rolled out with one protocol.
+
+    Raises: ValueError if not.
+    """
     for suite, protocols in episodes.groupby("suite").protocol.unique().items():
         if len(protocols) != 1:
             raise ValueError(f"expected one protocol in {suite}, got {sorted(protocols)}")
@@ -194,7 +201,7 @@ def learning_curves(rows: pd.DataFrame, study: Study) -> Float[np.ndarray, "s k 
 
 
 def success_matrix(rows: pd.DataFrame, study: Study) -> Float[np.ndarray, "s k k"]:
-    """`success[s, k, j]` on task j of the policy kept after task k; 0 above the diagonal."""
+    """`success[s, k, j]`: success on task j of the policy kept after task k; 0 above the diagonal."""
     rows = rows[rows.kind == "kept"]
     n = study.n_tasks
     success = np.zeros((len(study.seeds), n, n))
@@ -206,7 +213,7 @@ def success_matrix(rows: pd.DataFrame, study: Study) -> Float[np.ndarray, "s k k
 
 
 def shares(tasks: pd.DataFrame, study: Study) -> dict[str, Float[np.ndarray, "s n"]]:
-    """Shares of what is new of each seed and task after the first; one of nulls is left out."""
+    """The `SHARES` of each seed and task after the first. A share without a value for some task is left out."""
     later = tasks[tasks.task > 0].sort_values(["seed", "task"])
     found = {name: later[name].to_numpy(dtype=float, na_value=np.nan) for name in SHARES}
     return {
@@ -217,9 +224,9 @@ def shares(tasks: pd.DataFrame, study: Study) -> dict[str, Float[np.ndarray, "s 
 
 
 def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Success of every suite, method, kind, stage, task and epoch, seeds together; its interval.
+    """Success, with its interval, of every suite, method, kind, stage, task and epoch, over all seeds together.
 
-    The epoch of a kept policy differs between seeds, so kept cells have epoch -1.
+    The epoch of a kept policy differs between seeds, so cells of kept policies have epoch -1.
     """
     epoch = episodes.epoch.where(episodes.kind == "curve", -1)
     by = ["suite", "method", "kind", "stage", "task", "epoch"]
@@ -231,7 +238,7 @@ def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def with_kept(learned: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
-    """`learned` with the epoch whose policy was kept of each task, and LIBERO's assets that it was rolled out among."""
+    """`learned` with the epoch of the policy kept for each task, and the scene assets of its rollouts."""
     by = ["suite", "method", "seed", "task"]
     kept = episodes[(episodes.kind == "kept") & (episodes.stage == episodes.task)]
     looks = kept.versions.map(lambda v: f"{v['assets']}, render {v['render']}" if "assets" in v else "")
@@ -240,15 +247,15 @@ def with_kept(learned: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_learned(folder: Path, study: Study) -> pd.DataFrame:
-    """What learning each task of each chain cost, one row a task, columns `LEARNED`.
+    """What learning each task of each chain added and cost: one row per task, columns `LEARNED`.
 
-    Raises: ValueError for a missing file or field, or demonstrations of more than one source.
+    Raises: ValueError for a missing file or field, and for demonstrations from more than one source.
     """
     rows = [_learned_row(learned, folder) for learned in results.learned(folder, study)]
     learned = pd.DataFrame(rows, columns=list(LEARNED))
     sources = sorted(learned.source.unique())
     if len(sources) > 1:
-        raise ValueError(f"{folder}: expected demonstrations of one source, got {sources}: a study never mixes them")
+        raise ValueError(f"{folder}: expected demonstrations of one source, got {sources}; a study never mixes them")
     return learned
 
 
@@ -263,7 +270,7 @@ def _learned_row(learned: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """`table` as CSV text, numbers rounded to six digits."""
+    """`table` as CSV text, with numbers rounded to six digits."""
     return str(table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
@@ -274,7 +281,7 @@ def _grid(study: Study) -> pd.MultiIndex:
 def _rates(rows: pd.DataFrame, index: list[str], columns: str, grid: pd.Index[Any]) -> pd.DataFrame:
     """Success rates of `rows` at every row of `grid`.
 
-    Raises: ValueError where no episode was recorded: that never counts as 0.
+    Raises: ValueError if a cell has no episodes. This never counts as a rate of 0.
     """
     numbers = rows.assign(success=rows.success.astype(float))
     table = numbers.pivot_table("success", index=index, columns=columns, aggfunc="mean")
@@ -282,5 +289,5 @@ def _rates(rows: pd.DataFrame, index: list[str], columns: str, grid: pd.Index[An
     if table.empty or table.isna().to_numpy().any():
         missing, found = int(table.isna().to_numpy().sum()), sorted(table.columns)
         every = " and ".join([", ".join(index), columns])
-        raise ValueError(f"expected episodes of every {every}, got {found}, {missing} cells empty")
+        raise ValueError(f"expected episodes of every {every}, got {found} with {missing} empty cells")
     return table

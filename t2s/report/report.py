@@ -1,7 +1,7 @@
-"""One page that a person opens first: headline, tables, figures, films, what was reconstructed.
+"""Write the page to open first: headline, tables, figures, films, and what was reconstructed.
 
-Reads, in a folder of results: metrics.json, tasks.csv, provenance.json, episodes/, tables/, figures/, films/
-Writes: report.html, with every picture inside; or, with --summary, prints the headline.
+Reads, in a folder of results: metrics.json, tasks.csv, provenance.json, episodes/, tables/, figures/, films/.
+Writes: report.html, with every picture inside. With --summary, prints the headline and writes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUMMARY: Final = {
     "new_token_share": "new tokens",
     "new_parameter_share": "trainable parameters",
 }
-"""What the summary prints and the page shows on top."""
+"""The metrics that the summary prints and the page shows at the top."""
 
 CAPTIONS: Final = {
     "success_matrix": "Success on each task after learning each task.",
@@ -40,18 +40,18 @@ CAPTIONS: Final = {
     "language": "Cosine similarity of the instructions, and the earlier tasks whose tokens are reused. First seed.",
     "losses": "Training loss of every task, mean over seeds.",
 }
-"""The figures in their order on the page."""
+"""The figures, in their order on the page."""
 
 TABLES: Final = ("headline", "differences", "success", "tasks", "cost", "published")
-"""The tables in their order on the page; differences are of several methods."""
+"""The tables, in their order on the page. The differences need several methods."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--params", default="params.yaml", help="YAML or JSON file")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
-    parser.add_argument("--out", type=Path, default=Path("results/report.html"))
-    parser.add_argument("--summary", action="store_true", help="print the headline, write nothing")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--params", default="params.yaml", help="params file, YAML or JSON")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
+    parser.add_argument("--out", type=Path, default=Path("results/report.html"), help="HTML file to write")
+    parser.add_argument("--summary", action="store_true", help="print the headline and write nothing")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -64,9 +64,9 @@ def main(args: argparse.Namespace) -> None:
 
 
 def read_summary(folder: Path) -> dict[str, dict[str, Any]]:
-    """metrics.json, suites and methods in the order of the study, the mean over several suites first.
+    """The content of metrics.json, with suites and methods in the order of the study, but the mean over suites first.
 
-    Raises: ValueError when the pipeline has not written it yet.
+    Raises: ValueError if the workflow has not written it yet.
     """
     path = folder / "metrics.json"
     if not path.is_file():
@@ -89,12 +89,12 @@ def as_text(summary: dict[str, dict[str, Any]], out: Path) -> str:
 
 
 def short(values: dict[str, Any]) -> dict[str, str]:
-    """The summary's numbers of one method, in %; a dash where one does not apply."""
+    """The summary's numbers of one method in %, with a dash for a metric that does not apply."""
     return {title: f"{100 * values[name]['mean']:.1f} %" if name in values else "–" for name, title in SUMMARY.items()}
 
 
 def page(folder: Path, summary: dict[str, dict[str, Any]], sections: dict[str, Any]) -> str:
-    """The page as HTML that needs no other file."""
+    """The page, as HTML that needs no other file."""
     template = Path(__file__).with_name("report.html.j2").read_text()
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -155,7 +155,7 @@ def embed(path: Path, kind: str) -> str:
 
 
 def table(path: Path) -> dict[str, Any]:
-    """Title, header, rows and notes of a table that t2s.tables wrote as Markdown."""
+    """Title, header, rows and notes of a table that `t2s tables` wrote as Markdown."""
     lines = path.read_text().splitlines()
     cells = [_cells(line) for line in lines if line.startswith("|")]
     notes = [line.strip() for line in lines if line and line[0] not in "|#"]
@@ -178,15 +178,15 @@ def versions(folder: Path, study: params.Study) -> list[dict[str, str]]:
 
 
 def provenance(path: Path) -> dict[str, Any] | None:
-    """Code and machine in a line each, and all but the params as YAML; None for older results."""
+    """Code and machine in one line each, and everything but the params as YAML; None without provenance.json."""
     if not path.is_file():
         return None
     found = json.loads(path.read_text())
     code, machine = found["code"], found["machine"]
-    commit = f"commit {code['commit']}" if code["commit"] else "no commit, as there was no git"
+    commit = f"commit {code['commit']}" if code["commit"] else "no commit, because there was no git"
     changed = f", with changes in {', '.join(code['changed'])}" if code["changed"] else ""
     return {
-        "code": f"{commit}{changed}; digest of the files that reach a number {code['sha256'][:12]}",
+        "code": f"{commit}{changed}; digest of the code that affects numbers {code['sha256'][:12]}",
         "machine": ", ".join(
             [
                 machine["cpu"],

@@ -1,8 +1,9 @@
-"""Tables in Markdown, LaTeX and CSV: headline, mean over suites, differences between methods, success, tasks, cost, and
-what others published.
+"""Write tables as Markdown, LaTeX and CSV: headline, mean over suites, differences between methods, success, tasks,
+cost, and the numbers that others published.
 
-Reads, in a folder of results: metrics.json, success.csv, tasks.csv, benchmarks/; reference_results.csv of t2s.
-Writes there: tables/{headline,mean,differences,success,tasks,cost,published}.{md,tex,csv}
+Reads, in a folder of results: metrics.json, success.csv, tasks.csv, and the costs of jobs (t2s.data.results);
+t2s/report/reference_results.csv.
+Writes there: tables/{headline,mean,differences,success,tasks,cost,published}.{md,tex,csv}.
 """
 
 from __future__ import annotations
@@ -68,15 +69,17 @@ METHODS: Final = {
     "multitask": "multitask: not lifelong; learns all tasks so far anew at every stage, with k times the steps at the"
     " k-th, from all their demonstrations.",
 }
-"""What a reader of the headline must know of a method of the study, by its name in params.yaml."""
+"""What a reader of the headline must know about a method, by its name in params.yaml."""
 
 DASH: Final = "–"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--params", required=True, help="YAML or JSON file: study, metrics, evaluate")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
+    """Add the command's options to `parser`."""
+    parser.add_argument(
+        "--params", required=True, help="params file, YAML or JSON, with sections study, metrics, evaluate"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -132,7 +135,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def pop_differences(summary: dict[str, Any]) -> dict[str, Any]:
-    """Takes the differences out of `summary`: the same shape, without the first method."""
+    """Remove the differences from `summary`, and return them in the same shape, without the first method."""
     return {
         suite: {method: values.pop("difference") for method, values in methods.items() if "difference" in values}
         for suite, methods in summary.items()
@@ -140,7 +143,7 @@ def pop_differences(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def headline(summary: dict[str, Any], study: Study, *, text: bool, sign: str = "") -> pd.DataFrame:
-    """One row a suite and method that `summary` has; text as `mean (low to high)` in %, else fractions."""
+    """One row per suite and method in `summary`: `mean (low to high)` in % if `text`, otherwise fractions."""
     rows = []
     for suite in [*study.suites, *([MEAN] if MEAN in summary else [])]:
         for method in (method for method in study.methods if method in summary[suite]):
@@ -155,7 +158,7 @@ def headline(summary: dict[str, Any], study: Study, *, text: bool, sign: str = "
 
 
 def percent(interval: dict[str, float] | None, sign: str = "") -> str:
-    """`72.5 (60.0 to 83.1)`, or a dash where the metric does not apply; `sign` "+" shows that of a difference."""
+    """`72.5 (60.0 to 83.1)`, or a dash if the metric does not apply. `sign` "+" also shows the sign of numbers > 0."""
     if interval is None:
         return DASH
     mean, low, high = (_round(interval[name], sign) for name in ("mean", "low", "high"))
@@ -163,7 +166,7 @@ def percent(interval: dict[str, float] | None, sign: str = "") -> str:
 
 
 def matrix(success: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """Rows: suite, method, tasks learned; a column a task: `success (low to high)` in %."""
+    """One row per suite, method and number of tasks learned; per task a column `success (low to high)` in %."""
     kept = success[success.kind == "kept"]
     cell = [
         f"{100 * row['success']:.0f} ({100 * row['low']:.0f} to {100 * row['high']:.0f})"
@@ -182,7 +185,7 @@ def matrix(success: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def per_task(tasks: pd.DataFrame) -> pd.DataFrame:
-    """One row a suite, method, seed and task."""
+    """One row per suite, method, seed and task."""
     reused = [_reused(*pair) for pair in zip(tasks.active, tasks.similarity, strict=True)]
     return pd.DataFrame(
         {
@@ -202,7 +205,7 @@ def per_task(tasks: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(jobs: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
-    """`tasks` with the seconds [s] and largest memory [MB] of the jobs that learned and rolled out each."""
+    """`tasks` with the time [s] and largest memory [MB] of the jobs that learned and rolled out each task."""
     task = jobs.job.str.extract(r"task(\d+)", expand=False).astype(int)
     kind = jobs.job.str.startswith("learn/").map({True: "learn", False: "rollouts"})
     by = [*results.CHAIN, "task"]
@@ -213,7 +216,7 @@ def cost(jobs: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_method(costs: pd.DataFrame) -> pd.DataFrame:
-    """One row a suite and method."""
+    """One row per suite and method."""
     rows = []
     for (suite, method), group in costs.groupby(["suite", "method"], sort=False):
         later, last = group[group.task > 0], group[group.task == group.task.max()]
@@ -236,12 +239,12 @@ def per_method(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_published() -> pd.DataFrame:
-    """Numbers that others published, one a row, with their source and definition."""
+    """Numbers that others published: one per row, with its source and definition."""
     return pd.read_csv(Path(__file__).with_name("reference_results.csv"))
 
 
 def published() -> pd.DataFrame:
-    """Published numbers, one row a method and suite, in the order of reference_results.csv."""
+    """Published numbers: one row per method and suite, in the order of reference_results.csv."""
     rows = read_published()
     error = [f" ± {_round(e)}" if e == e else "" for e in rows.error]
     rows["cell"] = [_round(v) + e for v, e in zip(rows.value, error, strict=True)]
@@ -255,7 +258,7 @@ def published() -> pd.DataFrame:
 
 
 def write(stem: Path, title: str, table: pd.DataFrame, notes: list[str], raw: pd.DataFrame) -> None:
-    """`table` with title and notes as .md and .tex, and the plain numbers as .csv."""
+    """Write `table` with title and notes as .md and .tex, and the numbers in `raw` as .csv."""
     body = table.to_markdown(index=False, disable_numparse=True)
     lines = [f"### {title}", "", body, "", *[f"{note}  " for note in notes]]
     write_text(stem.with_suffix(".md"), "\n".join(lines) + "\n")
@@ -265,7 +268,7 @@ def write(stem: Path, title: str, table: pd.DataFrame, notes: list[str], raw: pd
 
 
 def latex(title: str, table: pd.DataFrame, notes: list[str]) -> str:
-    """A booktabs table, the notes as its caption."""
+    """A booktabs table with the notes as its caption."""
     plain = table.map(_tex).rename(columns=_tex)
     style = plain.style.hide(axis="index")
     caption = " ".join(_tex(text) for text in [f"{title}.", *notes])

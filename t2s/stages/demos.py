@@ -127,7 +127,7 @@ def attempt(env: Env, task: suites.Task, demos: params.Demos) -> tuple[list[Demo
 def attempts(env: Env, task: suites.Task, seed: int, n: int) -> Iterator[Demo | None]:
     """The outcomes of `n` attempts: a demonstration, or None for a failure.
 
-    A LIBERO task is attempted from LIBERO's stored initial states, the last one first, because rollouts use the first.
+    On a LIBERO task, they start from LIBERO's stored initial states, beginning with the last: rollouts use the first.
     """
     seeds = np.random.SeedSequence(seed).generate_state(n)
     stored = init_states.read(task)[::-1] if assets.needed(task.suite) else [None]
@@ -136,7 +136,7 @@ def attempts(env: Env, task: suites.Task, seed: int, n: int) -> Iterator[Demo | 
 
 
 def render(env: Env, demo: Demo) -> dict[str, np.ndarray]:
-    """The arrays of a demonstration by their paths in LIBERO's files, its states rendered as a rollout sees them."""
+    """The arrays of a demonstration, by their paths in LIBERO's files. States are rendered as a rollout sees them."""
     env.sample(demo.seed)  # places LIBERO's fixtures
     rows = [_row(env, state) for state in demo.states]
     arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}

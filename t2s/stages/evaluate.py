@@ -2,8 +2,8 @@
 
 Reads: checkpoints, the instruction's embedding, the task's BDDL file and initial states. For a kept policy, also the
 records of the previous stage, which are reused if nothing that acts on the task has changed.
-Writes: one JSONL record per episode, sorted by epoch and initial state. With --cache, the records are also stored in
-the cache, under a digest of everything they depend on. Episodes that are in the cache are copied, not simulated.
+Writes: one JSONL record per episode, in the order of epochs and initial states. With --cache, the records are also
+stored in the cache, under a digest of everything they depend on. If they are there already, they are only copied.
 """
 
 from __future__ import annotations
@@ -97,14 +97,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stage", type=int, required=True, help="number of the last task learned")
     parser.add_argument("--task", type=int, required=True, help="task to roll out, in the order of learning, from 0")
     parser.add_argument("--suite-task", type=int, help="number of this task in the suite, if it differs")
-    parser.add_argument("--kind", choices=records.KINDS, required=True, help="which policies to roll out")
+    parser.add_argument(
+        "--kind", choices=records.KINDS, required=True, help="curve: the policies of all epochs; kept: the kept policy"
+    )
     parser.add_argument("--params", required=True, help="params file, YAML or JSON")
     parser.add_argument(
         "--checkpoints",
         type=Path,
         nargs="+",
         required=True,
-        help="kept policies of the tasks, in order; for a curve, those of the tasks before it and its epoch*.safetensors",
+        help="kept policies of all tasks, in order; for a curve: of the earlier tasks, then epoch*.safetensors",
     )
     parser.add_argument("--language", type=Path, required=True, help="instruction embeddings")
     parser.add_argument("--previous", type=Path, nargs="*", help="records of the previous stage, if any")

@@ -1,4 +1,4 @@
-"""Film the last policy on every task learned: the first of the episodes that evaluate it.
+"""Film the last policy on every task learned. Each film shows the first of the episodes that evaluate it.
 
 Reads: the kept policies, the instruction embeddings, the suite's BDDL files and initial states.
 Writes: task{j}.gif for every task, upright and under 1 MB each, and films.json with the outcomes.

@@ -1,7 +1,7 @@
 """Learn one task, starting from the kept policies of the tasks before it.
 
-Reads: the demonstrations of this task and of the earlier tasks that the method looks back on, the suite's language
-embeddings, the kept policies of the earlier tasks.
+Reads: the demonstrations of this task and, if the method needs them, of earlier tasks; the suite's language
+embeddings; the kept policies of the earlier tasks.
 Writes: epoch{e}.safetensors for every evaluation epoch, losses.csv, learn.json. They are first written to the cache,
 in a folder named by a digest of everything they depend on, and copied to --out when they are complete. An interrupted
 task resumes from its last epoch; a task that is complete in the cache is only copied.

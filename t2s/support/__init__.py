@@ -1,1 +1,1 @@
-"""What helps the user: checks of a machine, estimates, provenance, kept studies."""
+"""Commands that help the user: checks of the machine, estimates, provenance, kept studies."""

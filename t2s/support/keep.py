@@ -1,9 +1,9 @@
 """Keep a finished run as a study: its evidence in a few small files that belong in git.
 
-Reads: a folder of results, and the params that it was made with.
-Writes: studies/{name}/, with params.yaml, provenance.json, metrics.json, headline.json, the compressed records
-(t2s.data.results), the tables in Markdown and the figures as PNG; `make evidence` makes the other formats from these.
-Nothing is written unless the run is whole and its records give its metrics again.
+Reads: a folder of results, and the params of the run.
+Writes: studies/{name}/ with params.yaml, provenance.json, metrics.json, headline.json, the compressed records
+(t2s.data.results), the tables in Markdown and the figures as PNG. `make evidence` makes the other formats from these.
+Nothing is written unless the run is complete and its records reproduce its metrics.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ METRICS = ("metrics.json", "headline.json")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("name", help="of the study")
-    parser.add_argument("--params", nargs="+", default=["params.yaml"], help="files of the run; later ones win")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the run")
+    """Add the command's options to `parser`."""
+    parser.add_argument("name", help="name of the new study")
+    parser.add_argument(
+        "--params", nargs="+", default=["params.yaml"], help="params files of the run; values in later files win"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results of the run")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the study, or refuse in one line."""
+    """Check the run, and write the study."""
     sections = params.read(*args.params)
     plan = Plan(sections, str(args.results))
     study = free(STUDIES / args.name)
@@ -46,36 +48,40 @@ def main(args: argparse.Namespace) -> None:
         kept = Path(folder) / args.name
         write(kept, plan, args.results)
         confirm(kept, args.results)
-        shutil.rmtree(study, ignore_errors=True)  # a params file at most
+        shutil.rmtree(study, ignore_errors=True)  # holds at most a params file
         kept.rename(study)
     size = sum(path.stat().st_size for path in study.rglob("*") if path.is_file())
     print(f"kept {study}, {size / 1e6:.1f} MB; to commit it: git add {study}")
 
 
 def free(study: Path) -> Path:
-    """The folder itself, if a study can be kept there.
+    """Return `study`, if a study can be kept there.
 
-    Raises: ValueError for a name that is no name, or a study that is finished.
+    Raises: ValueError for a name that is not allowed, or a study that is finished.
     """
     if re.fullmatch(r"[a-z0-9][a-z0-9-]*", study.name) is None or study.parent != STUDIES:
-        raise ValueError(f"expected a name of small letters, digits and hyphens, got '{study.relative_to(STUDIES)}'")
+        raise ValueError(
+            f"expected a name of lower-case letters, digits and hyphens, got '{study.relative_to(STUDIES)}'"
+        )
     there = [path.name for path in study.iterdir() if path.name != "params.yaml"] if study.is_dir() else []
     if there:
-        raise ValueError(f"{study}: expected no finished study, got {sorted(there)}; remove it: git rm -r {study}")
+        raise ValueError(
+            f"{study}: expected no finished study, got {sorted(there)}; remove it with `git rm -r {study}`"
+        )
     return study
 
 
 def check(plan: Plan, folder: Path) -> None:
     """Check that every file of the run is there and that it was made with the plan's params.
 
-    Raises: ValueError in one line.
+    Raises: ValueError in one line if not.
     """
     made = ["provenance.json", *METRICS]
     wanted = [*plan.episodes(), *plan.learned(), *plan.losses(), *plan.benchmarks(), *plan.tables(), *plan.figures()]
     missing = [path for path in [*(f"{folder}/{name}" for name in made), *wanted] if not Path(path).is_file()]
     if missing:
         raise ValueError(
-            f"{folder}: expected a finished run, {len(missing)} files are missing, the first is {missing[0]};"
+            f"{folder}: expected a finished run, but {len(missing)} files are missing, the first is {missing[0]};"
             " run `snakemake --cores all`"
         )
     ran_with = read_json(folder / "provenance.json")["params"]
@@ -104,9 +110,9 @@ def write(kept: Path, plan: Plan, folder: Path) -> None:
 
 
 def confirm(kept: Path, folder: Path) -> None:
-    """Check that the kept records give the metrics of the run.
+    """Check that the kept records reproduce the metrics of the run.
 
-    Raises: ValueError where they do not.
+    Raises: ValueError if they do not.
     """
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(shutil.copytree(kept, Path(scratch) / "study"))
@@ -116,4 +122,6 @@ def confirm(kept: Path, folder: Path) -> None:
             raise ValueError(done.stderr.strip().removeprefix("error: "))
         other = [name for name in METRICS if (again / name).read_bytes() != (folder / name).read_bytes()]
     if other:
-        raise ValueError(f"{folder / other[0]}: is not what the records give; run `snakemake --cores all`")
+        raise ValueError(
+            f"{folder / other[0]}: expected the values that the records give, got others; run `snakemake --cores all`"
+        )

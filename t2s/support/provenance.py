@@ -1,9 +1,9 @@
-"""Where the numbers of a run come from: code, params, data, packages, machine, and what the episodes ran with.
+"""Record where the numbers of a run come from: code, params, data, packages, machine, and versions of the rollouts.
 
-Reads: the work tree (git, where there is one), the code's files, episode records, manifests of demonstrations,
-embeddings of instructions, constraints.txt.
-Writes: provenance.json. The workflow makes it again when a number was, and only then: all that it counts is up to date
-with the code in the work tree at that moment, whatever the commit at which it was first made.
+Reads: the work tree (git, if there is one), episode records, manifests of demonstrations, embeddings of instructions,
+constraints.txt.
+Writes: provenance.json. The workflow writes it again when a number was computed again, and only then. At that moment
+all results are up to date with the code in the work tree, whatever commit first made them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from t2s.data.files import sha256, write_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--params", required=True, help="YAML or JSON file of the params that reach a number")
-    parser.add_argument("--code", required=True, help="digest of the code that reaches a number")
-    parser.add_argument("--demos", type=Path, nargs="+", required=True, help="manifests, {suite}/task{k}.json")
-    parser.add_argument("--language", type=Path, nargs="+", required=True, help="embeddings, {suite}.safetensors")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder with the episode records")
-    parser.add_argument("--out", type=Path, required=True)
+    """Add the command's options to `parser`."""
+    parser.add_argument(
+        "--params", required=True, help="params file, YAML or JSON, with the params that affect numbers"
+    )
+    parser.add_argument("--code", required=True, help="digest of the code that affects numbers")
+    parser.add_argument("--demos", type=Path, nargs="+", required=True, help="manifests {suite}/task{k}.json")
+    parser.add_argument("--language", type=Path, nargs="+", required=True, help="embeddings {suite}.safetensors")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -53,7 +55,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def code(digest: str, root: Path) -> dict[str, Any]:
-    """The commit (None without git), the files changed since, and the digest of the code that reaches a number."""
+    """The commit (None without git), the files changed since, and the digest of the code that affects numbers."""
     try:
         commit, changed = origin.work_tree(root)
     except (OSError, RuntimeError) as error:
@@ -63,18 +65,18 @@ def code(digest: str, root: Path) -> dict[str, Any]:
 
 
 def demos(manifest: Path) -> dict[str, Any]:
-    """What a manifest says of a task's demonstrations, without where they lie; and its own digest."""
+    """What a manifest says about a task's demonstrations, except their path, and the digest of the manifest."""
     said = json.loads(manifest.read_text())
     kept = ("sha256", "n_demos", "source", "assets", "render", "repository", "revision")
     return {name: said[name] for name in kept if name in said} | {"manifest_sha256": sha256(manifest)}
 
 
 def machine() -> dict[str, Any]:
-    """Where this runs: the machine of every job, but on a cluster."""
+    """The machine that runs this command and, without a cluster, every job."""
     try:
         gpus = origin.gpus()
     except RuntimeError as error:
-        print(f"note: no names of GPUs: {error}", file=sys.stderr)
+        print(f"note: GPU names unknown: {error}", file=sys.stderr)
         gpus = []
     return {
         "platform": platform.platform(),
@@ -87,7 +89,7 @@ def machine() -> dict[str, Any]:
 
 
 def runs(folder: Path, study: params.Study) -> dict[str, list[dict[str, Any]]]:
-    """For every chain, how many episodes share a protocol, versions and device.
+    """For every chain, the protocol, versions and device of its episodes, and how many episodes share them.
 
     Raises: ValueError for a record that is missing or wrong.
     """

@@ -1,7 +1,7 @@
-"""Results of this commit from the DVC remote; Snakemake is told that they are up to date.
+"""Pull the results of this commit from the DVC remote, and tell Snakemake that they are up to date.
 
-The times of pulled files say nothing, and of what it did not make itself Snakemake knows no code or params. So it is
-told, once, and only where code and params are those that the results were made with: those in dvc.lock.
+Snakemake cannot know that: the times of pulled files say nothing, and it has no record of their code and params. It is
+told only if code and params are those that the results were made with, which dvc.lock names.
 """
 
 from __future__ import annotations
@@ -20,32 +20,35 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Pull the results, or refuse in one line."""
+    """Pull the results.
+
+    Raises: ValueError in one line if they are not those of this commit and these params.
+    """
     if not Path("dvc.lock").is_file():
-        raise ValueError("dvc.lock: missing: no results belong to this commit; `dvc repro` makes them and it")
+        raise ValueError("no dvc.lock, so there are no results of this commit; run `dvc repro` to make both")
     if differs := list(changes(status())):
         raise ValueError(
-            f"dvc.lock is of other {', '.join(differs)}: its results are not those of this commit and params.yaml; "
-            "nothing was pulled, `snakemake` or `dvc repro` makes them anew"
+            f"dvc.lock has other versions of {', '.join(differs)}, so its results are not those of this commit and"
+            " params.yaml; nothing was pulled; run `snakemake` or `dvc repro` to make them"
         )
     run("dvc", "pull")
     if left := status():
-        raise ValueError(f"expected all results of dvc.lock, got {json.dumps(left)}")
+        raise ValueError(f"expected all results of dvc.lock, got differences: {json.dumps(left)}")
     run("snakemake", "--cores", "1", "--touch", "--forceall", "--quiet", "all")
 
 
 def status() -> dict[str, Any]:
-    """What differs from dvc.lock, by stage, as DVC says it."""
+    """What differs from dvc.lock, by stage, as DVC reports it."""
     command = [sys.executable, "-m", "dvc", "status", "--json"]
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if found.returncode:
-        sys.exit(found.returncode)  # DVC has said why
+        sys.exit(found.returncode)  # DVC has printed the reason
     whole: dict[str, Any] = json.loads(found.stdout)
     return whole
 
 
 def changes(found: Any) -> Iterator[str]:
-    """The files, params and commands that are not as in dvc.lock; not what is only missing here."""
+    """The files, params and commands that differ from dvc.lock, without files that are only missing here."""
     if isinstance(found, str):
         yield found
         return
@@ -59,7 +62,7 @@ def changes(found: Any) -> Iterator[str]:
 
 
 def run(*command: str) -> None:
-    """A module of this Python; where it fails, it has said why."""
+    """Run a module of this Python. If it fails, exit with its status: it has printed the reason."""
     done = subprocess.run([sys.executable, "-m", *command], check=False)
     if done.returncode:
         sys.exit(done.returncode)

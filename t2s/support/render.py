@@ -1,8 +1,8 @@
-"""How much faster `render.quality: fast` draws a task of LIBERO's than `libero`, and how far its images are off.
+"""Compare the render qualities `fast` and `libero` on a LIBERO task: how fast they are, how much the images differ.
 
 Reads: the task's BDDL file and first initial state, LIBERO's scene assets; params `assets`.
-Prints: observations (both cameras, 128 px) a second of processor time, which other work on the machine disturbs least,
-and the mean absolute difference of each camera's pixels, of 255.
+Prints: observations (both cameras, 128 px) per second of processor time, a measure that other work on the machine
+disturbs least, and the mean absolute difference of each camera's pixels, out of 255.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from t2s.sim.env import CAMERAS, Env, Observation
 
 SIZE = params.PUBLISHED_SIZE
 SETTLE_STEPS = 5
-N_TURNS, N_A_TURN = 5, 6  # the two take turns: other work on the machine slows both
+N_TURNS, N_A_TURN = 5, 6  # the qualities take turns, so that other work slows both
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--suite", required=True)
-    parser.add_argument("--task", type=int, required=True)
-    parser.add_argument("--params", default="params.yaml", help="YAML or JSON file")
-    parser.add_argument("--png", type=Path, help="write the images, those of `libero` above those of `fast`")
+    """Add the command's options to `parser`."""
+    parser.add_argument("--suite", required=True, help="a LIBERO suite")
+    parser.add_argument("--task", type=int, required=True, help="number of the task in the suite, from 0")
+    parser.add_argument("--params", default="params.yaml", help="params file, YAML or JSON")
+    parser.add_argument("--png", type=Path, help="image to write: `libero` above `fast`")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Print the comparison, and write the images with --png."""
+    """Print the comparison and, with --png, write the images."""
     assets_dir = assets.folder(args.suite, args.params)
     if assets_dir is None:
-        raise ValueError(f"expected a suite libero_*, got '{args.suite}', which is drawn in one way only")
+        raise ValueError(f"expected a suite libero_*, got '{args.suite}', which has only one quality")
     (libero, fast), (slow, quick) = compare(suites.task(args.suite, args.task), assets_dir)
-    print(f"libero {1 / slow:.1f}/s, fast {1 / quick:.1f}/s: {slow / quick:.1f} times as many")
+    print(f"libero {1 / slow:.1f}/s, fast {1 / quick:.1f}/s: {slow / quick:.1f} times as fast")
     for camera in CAMERAS:
         print(f"{camera}: mean difference {np.abs(libero[camera].astype(int) - fast[camera]).mean():.2f} of 255")
     if args.png:
@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def compare(task: suites.Task, assets_dir: Path) -> tuple[list[Observation], list[float]]:
-    """What is seen at the start of an episode, and the time [s] that seeing it takes, of `libero` and of `fast`."""
+    """The observation at the start of an episode, and the time [s] to make it, for `libero` and for `fast`."""
     qualities: list[params.Quality] = ["libero", "fast"]
     envs = [Env(task.bddl_path, SIZE, assets_dir, quality) for quality in qualities]
     try:
@@ -68,6 +68,6 @@ def _time(env: Env) -> float:
 
 
 def _picture(rows: list[Observation]) -> Image.Image:
-    """Both cameras beside one another, upright."""
+    """Both cameras side by side, upright, with one row per quality."""
     shown = np.concatenate([np.concatenate([row[key][::-1] for key in CAMERAS], axis=1) for row in rows])
     return Image.fromarray(shown).resize((6 * SIZE, 6 * SIZE), Image.Resampling.NEAREST)

@@ -1,1 +1,1 @@
-"""What the Snakefile computes: the plan of a study, the code a job depends on, the shell a job runs in."""
+"""What the Snakefile computes: the plan of a study, the code that a job depends on, the shell that a job runs in."""

@@ -1,4 +1,4 @@
-"""The plan of a study: the values that a rule sees, and the files that it makes of every suite, method and seed."""
+"""The plan of a study: the values that a rule sees, and the files that it makes for every suite, method and seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from t2s.data.files import write_text
 from t2s.workflow import sources
 
 GIVEN = Path(".snakemake/t2s/params")
-"""Folder of the params files that jobs read, named by their content."""
+"""Folder of the params files that jobs read. Each file is named by a digest of its content."""
 
 FIGURES = {
     "success_matrix": "Success after every task",
@@ -33,7 +33,7 @@ Paths = list[str]
 
 
 def typed(value: Any) -> Any:
-    """The value of a --config option: Snakemake passes on what is inside braces as text."""
+    """The value of a --config option with its type. Snakemake passes values inside braces as text."""
     if isinstance(value, dict):
         return {key: typed(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -47,9 +47,9 @@ class Plan:
     def __init__(self, config: dict[str, Any], folder: str = "results", kept: bool = False) -> None:
         """`config` holds the sections of params.yaml with every override applied, `folder` the results.
 
-        `kept`: they are those of a kept study and not of a run.
+        `kept` says that the results are those of a kept study, not of a run.
 
-        Raises: ValueError in one line for a mistake in them.
+        Raises: ValueError in one line for a mistake in `config`.
         """
         self.config, self.folder, self.kept = config, folder, kept
         self.params = params.check(config)
@@ -62,9 +62,9 @@ class Plan:
     # Values
 
     def sections(self, *names: str, method: str | None = None) -> dict[str, Any]:
-        """Exactly these sections of the params: what a rule sees, and what makes its jobs run again.
+        """Only these sections of the params: the values that a rule sees and whose changes rerun its jobs.
 
-        Of `methods` only `method` is there, of the protocols only the one in force.
+        `methods` holds only `method`, and `evaluate.protocols` only the protocol in use.
         """
         chosen = {name: self.config[name] for name in names}
         if method is not None:
@@ -76,19 +76,19 @@ class Plan:
         return chosen
 
     def given(self, *names: str, method: str | None = None) -> str:
-        """Path of a file with these sections, for --params: other values have another path."""
+        """Path of a params file with only these sections, for --params. Other values give another path."""
         return write_params(self.sections(*names, method=method))
 
     def given_all(self) -> str:
-        """Path of a file with all sections."""
+        """Path of a params file with all sections."""
         return write_params(self.config)
 
     def given_producing(self) -> str:
-        """Path of a file with the params that reach a number of the study, and so none of what only draws."""
+        """Path of a params file with the params that affect the numbers of the study."""
         return write_params(self.producing())
 
     def producing(self) -> dict[str, Any]:
-        """The params that reach a number of the study, and so none of what only draws."""
+        """The params that affect the numbers of the study, without those of figures, films and the engine."""
         chosen = self.sections(*set(self.config) - {"engine", "figures", "film"})
         return chosen | {"methods": {name: self.config["methods"][name] for name in self.study.methods}}
 
@@ -99,17 +99,17 @@ class Plan:
     # Inputs
 
     def code(self, command: str, method: str | None = None) -> Paths:
-        """The files of t2s that a command imports; of the learners only that of `method`."""
+        """The files of t2s that a command imports. Of the learners, only that of `method` is included."""
         return list(sources.code(command, None if method is None else self.learner(method)))
 
     def producing_code(self) -> Paths:
-        """The files of t2s that reach a number of the study."""
+        """The files of t2s that affect the numbers of the study."""
         return sources.producing(self.params.demos.source, map(self.learner, self.study.methods))
 
     def asset_files(self) -> Paths:
-        """All of LIBERO's scene assets where a suite of the study is LIBERO's, else none.
+        """All files of LIBERO's scene assets, if a suite of the study needs them; otherwise none.
 
-        Raises: ValueError in one line where they are needed and missing.
+        Raises: ValueError in one line if they are needed and missing.
         """
         if not any(map(assets.needed, self.study.suites)):
             return []
@@ -117,7 +117,7 @@ class Plan:
         return [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
 
     def scenes(self, suite: str) -> Paths:
-        """What the simulator reads of a suite that is not Python: arena, objects, tasks, initial states."""
+        """The files that the simulator reads for a suite, except Python: arena, objects, tasks, initial states."""
         if assets.needed(suite):
             return ["results/assets.json"]
         others = set(params.SUITES) - {suite}
@@ -131,7 +131,7 @@ class Plan:
         return [f"{chain}/task{k}/policy.safetensors" for k in range(int(n_tasks))]
 
     def before(self, suite: str, method: str, seed: str | int, stage: str | int, task: str | int) -> Paths:
-        """The records of a task one stage earlier; none where it was just learned."""
+        """The records of a task at the previous stage; none if the task was just learned."""
         path = f"{self.folder}/episodes/{suite}/{method}/seed{seed}/stage{int(stage) - 1}_task{task}.jsonl"
         return [path] if int(task) < int(stage) else []
 
@@ -147,7 +147,7 @@ class Plan:
         return self._records(results.EPISODES, (f"episodes/{name}.jsonl" for name in self._rollouts()))
 
     def learned(self) -> Paths:
-        """What learning each task of the study cost."""
+        """The files that say what learning each task of the study added and cost."""
         return self._records(results.LEARNED, (f"runs/{name}/learn.json" for name in self._tasks()))
 
     def losses(self) -> Paths:
@@ -155,30 +155,30 @@ class Plan:
         return self._records(results.LOSSES, (f"runs/{name}/losses.csv" for name in self._tasks()))
 
     def benchmarks(self) -> Paths:
-        """Time and memory of every job of the study that learned or rolled out."""
+        """The files with time and memory of every job that learned or rolled out."""
         jobs = [*(f"learn/{name}" for name in self._tasks()), *(f"evaluate/{name}" for name in self._rollouts())]
         return self._records(results.COSTS, (f"benchmarks/{job}.tsv" for job in jobs))
 
     def films(self) -> Paths:
-        """The lists of films of what the last policy of every method does, for the first seed."""
+        """The lists of films of every method's last policy, for the first seed."""
         first = f"seed{self.study.seeds[0]}"
         return [f"{self.folder}/films/{chain}/films.json" for chain in self.chains() if chain.endswith(f"/{first}")]
 
     def drawn(self) -> list[str]:
-        """Names of the figures that have something to show: only learners with tokens grow and reuse."""
+        """Names of the figures that have something to show. Those of tokens and reuse need a T2S learner."""
         hidden = set() if "t2s" in map(self.learner, self.study.methods) else {"tokens", "language"}
         hidden |= {"language", "forgetting"} if self.study.n_tasks == 1 else set()
         return [figure for figure in FIGURES if figure not in hidden]
 
     def tables(self) -> Paths:
-        """Every table in every format; the mean needs several suites, differences need several methods."""
+        """Every table in every format. The mean needs several suites, the differences need several methods."""
         names = ["headline", "success", "tasks", "cost", "published"]
         names += ["mean"] if len(self.study.suites) > 1 else []
         names += ["differences"] if len(self.study.methods) > 1 else []
         return [f"{self.folder}/tables/{name}.{suffix}" for name in names for suffix in ("md", "tex", "csv")]
 
     def figures(self, kind: str = "png") -> Paths:
-        """Every figure of every suite as PNG or PDF, and the scores in the mean over several suites."""
+        """Every figure of every suite as PNG or PDF, and the scores in the mean if there are several suites."""
         folder = {"png": "figures", "pdf": "pdf"}[kind]
         names = [f"{suite}/{figure}" for suite in self.study.suites for figure in self.drawn()]
         names += [f"{params.MEAN}/scores"] if len(self.study.suites) > 1 else []
@@ -187,13 +187,13 @@ class Plan:
     # Resources
 
     def images_mb(self, method: str, task: str | int) -> int:
-        """Memory [MB] of the images that learning a task reads; twice, while they are joined."""
+        """Memory [MB] of the images that learning a task reads. They are held twice while they are joined."""
         n_tasks = int(task) + 1 if self.learner(method) in {"er", "multitask"} else 1
-        n_frames = 2 * self.params.demos.n_demos * 300  # libero_10 has about 270 steps a demonstration
+        n_frames = 2 * self.params.demos.n_demos * 300  # libero_10 has about 270 steps per demonstration
         return 2 * n_tasks * n_frames * self.params.env.image_size**2 * 3 // 10**6
 
     def _records(self, kept: str, paths: Iterable[str]) -> Paths:
-        """The files of a run, or the one file that a kept study has in their place."""
+        """The files of a run, or the one file that replaces them in a kept study."""
         if self.kept:
             return [f"{self.folder}/{kept}"]
         return [f"{self.folder}/{path}" for path in paths]
@@ -208,9 +208,9 @@ class Plan:
 
 
 def write_params(sections: dict[str, Any]) -> str:
-    """Path of a JSON file of `sections`, named by a digest of its content.
+    """Write `sections` to a JSON file named by a digest of its content, and return its path.
 
-    Raises: ValueError where it cannot be written.
+    Raises: ValueError if it cannot be written.
     """
     text = json.dumps(sections, sort_keys=True, indent=2) + "\n"
     path = GIVEN / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"

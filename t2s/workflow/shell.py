@@ -1,31 +1,33 @@
-"""What surrounds the jobs of the workflow: the shell they start in, and the lock they share while they live."""
+"""The surroundings of the workflow's jobs: the shell they start in, and the lock they hold while they run."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TextIO
+from types import FrameType
+from typing import NoReturn, TextIO
 
 LOCK = Path(".snakemake/t2s.lock")
 
 
 def prefix(root: Path, assets: Path, python: Path | None) -> str:
-    """What precedes the command of every job, as `snakemake.shell.prefix` takes it.
+    """The shell code before the command of every job, in the form that `snakemake.shell.prefix` takes.
 
-    Jobs share the lock of the Snakemake that started them, import t2s from the checkout `root` and from nowhere else,
-    and find LIBERO's scene assets. `python` is the interpreter that runs Snakemake, whose commands come first on PATH;
-    None where Snakemake deploys an environment.
+    It makes jobs share the lock of the Snakemake that started them, import t2s only from the checkout `root`, and find
+    LIBERO's scene assets. `python` is the interpreter that runs Snakemake; the commands beside it come first on PATH.
+    It is None if Snakemake deploys an environment.
 
-    Raises: ValueError for a checkout whose path cannot work.
+    Raises: ValueError for a checkout whose path contains ':', '{' or '}'.
     """
-    # PATH and PYTHONPATH separate folders by ':'; Snakemake fills in braces in the paths of environments.
+    # PATH and PYTHONPATH separate folders by ':'. Snakemake fills in braces in the paths of environments.
     if found := [character for character in ":{}" if character in str(root)]:
         raise ValueError(f"{root}: expected the path of a checkout without any of ':{{}}', got {found}; move it")
     lines = [
-        "set -euo pipefail",  # Snakemake's own prefix, which any other replaces
+        "set -euo pipefail",  # Snakemake's default, which this prefix replaces
         f"exec 8<{shlex.quote(str(LOCK))}",
         "flock --shared 8 || :",
         f"export T2S_LIBERO_ASSETS={shlex.quote(str(assets))}",
@@ -37,11 +39,11 @@ def prefix(root: Path, assets: Path, python: Path | None) -> str:
 
 
 def alive() -> TextIO:
-    """An open file that this Snakemake and its jobs hold a shared lock on as long as they live.
+    """Open the file on which this Snakemake and its jobs hold a shared lock as long as they live.
 
-    Snakemake's own locks stay behind when it is killed; where nobody holds this one they are stale and removed.
+    When Snakemake is killed, its own locks stay behind. If nobody holds this lock, they are stale and are removed.
 
-    Raises: ValueError where the file cannot be written.
+    Raises: ValueError if the file cannot be written.
     """
     try:
         LOCK.parent.mkdir(exist_ok=True)
@@ -53,13 +55,19 @@ def alive() -> TextIO:
         shutil.rmtree(LOCK.with_name("locks"), ignore_errors=True)
         fcntl.flock(file, fcntl.LOCK_SH)
     except BlockingIOError:
-        print("note: another snakemake, or a job of one, runs in this folder", file=sys.stderr)
+        print("note: another snakemake, or one of its jobs, is running in this folder", file=sys.stderr)
         fcntl.flock(file, fcntl.LOCK_SH)
-    except OSError:  # a file system without locks: nothing is known, so nothing is removed
+    except OSError:  # on a file system without locks nothing is known, so nothing is removed
         pass
     return file
 
 
 def untracked() -> bool:
-    """Whether results/ holds policies and Snakemake has no metadata of any file, as after `dvc pull`."""
+    """Whether results/ holds policies but Snakemake has no metadata of any file, as after `dvc pull`."""
     return Path("results/runs").is_dir() and not any(Path(".snakemake/metadata").glob("*"))
+
+
+def interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    """Handle Ctrl-C: end the jobs, and hide what they log while they end."""
+    logging.disable()
+    raise KeyboardInterrupt

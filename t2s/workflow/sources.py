@@ -1,4 +1,4 @@
-"""The files of t2s that a command imports: Snakemake tracks no imported module, so rules take them as input."""
+"""The files of t2s that a command imports. Snakemake does not track imports, so rules take these files as input."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from t2s import params
 
 ROOT = Path(__file__).parents[2]
-"""The checkout; paths of files of t2s are given relative to it."""
+"""The checkout. Paths of files of t2s are relative to it."""
 COMMANDS = ("stages", "report", "support")
 """Folders of t2s whose files are commands."""
 
 
-@functools.cache  # a large study asks thousands of times
+@functools.cache  # called thousands of times for a large study
 def code(command: str, learner: str | None = None) -> tuple[str, ...]:
-    """Paths of the files that `t2s <command>` imports, its own included, sorted.
+    """Sorted paths of the files that `t2s <command>` imports, its own included.
 
-    Of the learners only `learner` counts, with what it imports, and not the file that lists them all. t2s/params.py
-    is left out: it only checks values, and every rule has those in `params:`.
+    Of the learners, only `learner` and its imports are included, and not the file that lists them all. t2s/params.py
+    is left out, because it only checks values, and every rule has these in `params:`.
 
     Raises: ValueError for an unknown command.
     """
@@ -32,7 +32,7 @@ def code(command: str, learner: str | None = None) -> tuple[str, ...]:
 
 
 def producing(source: str, learners: Iterable[str]) -> list[str]:
-    """Paths of the files that reach a number of a study, from demonstrations of this `source` to the metrics."""
+    """Paths of the files that affect the numbers of a study, from demonstrations of this `source` to the metrics."""
     first = "download" if source == "download" else "demos"
     found = {*code(first), *code("language"), *code("choose"), *code("metrics")}
     for learner in learners:
@@ -41,7 +41,7 @@ def producing(source: str, learners: Iterable[str]) -> list[str]:
 
 
 def closure(module: str, found: set[Path], ignored: set[str]) -> set[Path]:
-    """`found` and the files that `module` imports, directly or not; ignored modules are not followed."""
+    """`found` and the files that `module` imports, directly or indirectly. Ignored modules are not followed."""
     waiting = [module]
     while waiting:
         name = waiting.pop()
@@ -62,7 +62,7 @@ def file_of(module: str) -> Path | None:
 
 @functools.cache
 def imports(path: Path) -> frozenset[str]:
-    """Names that the file imports from t2s, anywhere in it, with the packages that contain them."""
+    """Names that the file imports from t2s anywhere in it, and the packages that contain them."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

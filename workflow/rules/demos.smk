@@ -1,5 +1,5 @@
-# What learning reads stands behind a manifest: beside it, or below `download.folder`, where no rule
-# removes anything.
+# Learning reads demonstrations through a manifest. Scripted ones lie beside it; downloaded ones lie in `download.folder`,
+# where no rule removes anything.
 if PLAN.params.demos.source == "download":
 
     rule download:
@@ -9,7 +9,7 @@ if PLAN.params.demos.source == "download":
             manifest="results/demos/{suite}/task{task}.json",
         log:
             "results/logs/demos/{suite}/task{task}.log",
-        localrule: True  # a cluster's nodes often have no network
+        localrule: True  # the nodes of a cluster often have no network
         conda:
             "../envs/t2s.yaml"
         params:
@@ -39,7 +39,7 @@ else:
         params:
             given=lambda w: given_look(w, "demos"),
         message:
-            "Demonstrate task {wildcards.task} of {wildcards.suite}"
+            "Script the demonstrations of task {wildcards.task} of {wildcards.suite}"
         shell:
             "t2s demos --suite {wildcards.suite} --task {wildcards.task}"
             " --params {params.given:q} --out {output.demos:q} --manifest {output.manifest:q}"

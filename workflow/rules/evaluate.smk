@@ -22,13 +22,13 @@ rule evaluate_curve:
         on_gpu=ON_GPU,
         suite_task=lambda w: ORDER[int(w.task)],
         cache=f"{CACHE}/episodes",
-        # Not among the values that a job is run again for, as they change no record: Snakemake compares no params that
-        # depend on threads or inputs.
+        # The engine's values change no record, so they must not cause a job to run again. Snakemake does not compare
+        # params that depend on threads or inputs, hence the argument `threads`.
         engine=lambda w, threads: PLAN.given("engine"),
         code=lambda w, input: digest(*input.code, *input.scenes),
         given=lambda w: given_look(w, "policy", "learn", "evaluate", method=w.method),
     message:
-        "Roll out every saved policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
+        "Roll out every saved policy of task {wildcards.task} of {wildcards.suite}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "{params.on_gpu} t2s evaluate --kind curve --suite {wildcards.suite}"
         " --method {wildcards.method:q} --seed {wildcards.seed} --stage {wildcards.task}"
@@ -38,7 +38,7 @@ rule evaluate_curve:
         " --out {output:q} 2>&1 | tee {log:q}"
 
 
-# What acts on a task may be unchanged since the stage before: then its records still stand.
+# If nothing that acts on the task has changed since the stage before, the records of that stage are copied.
 rule evaluate_kept:
     input:
         code=lambda w: PLAN.code("evaluate", w.method),
@@ -64,8 +64,8 @@ rule evaluate_kept:
         on_gpu=ON_GPU,
         suite_task=lambda w: ORDER[int(w.task)],
         cache=f"{CACHE}/episodes",
-        # Not among the values that a job is run again for, as they change no record: Snakemake compares no params that
-        # depend on threads or inputs.
+        # The engine's values change no record, so they must not cause a job to run again. Snakemake does not compare
+        # params that depend on threads or inputs, hence the argument `threads`.
         engine=lambda w, threads: PLAN.given("engine"),
         code=lambda w, input: digest(*input.code, *input.scenes),
         given=lambda w: given_look(w, "policy", "learn", "evaluate", method=w.method),

@@ -1,4 +1,4 @@
-# LIBERO's scene assets are hundreds of files, outside the repository: what draws with them depends on their label.
+# LIBERO's scene assets are hundreds of files outside the repository. Rules that render them depend on this label instead.
 rule label:
     input:
         code=PLAN.code("label"),

@@ -1,5 +1,5 @@
-# The demonstrations themselves stand behind their manifests, which are small enough to be compared
-# by content: an HDF5 file that was made anew with the same episodes relearns nothing.
+# The inputs are the manifests of the demonstrations, not the HDF5 files. Snakemake compares small files by content, so
+# making an HDF5 file again with the same episodes does not cause learning to run again.
 rule learn:
     input:
         code=lambda w: PLAN.code("learn", w.method),
@@ -36,7 +36,7 @@ rule learn:
         out=lambda w, output: Path(output.learn).parent,
         cache=f"{CACHE}/learn",
     message:
-        "Learn task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
+        "Learn task {wildcards.task} of {wildcards.suite} with {wildcards.method}, seed {wildcards.seed}"
     shell:
         "{params.on_gpu} t2s learn --suite {wildcards.suite} --method {wildcards.method:q}"
         " --seed {wildcards.seed} --task {wildcards.task} --params {params.given:q}"
@@ -60,7 +60,7 @@ rule choose:
     params:
         out=lambda w, output: Path(output.policy).parent,
     message:
-        "Choose the best policy of task {wildcards.task} of {wildcards.suite} by {wildcards.method}, seed {wildcards.seed}"
+        "Choose the best policy of task {wildcards.task} of {wildcards.suite}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "t2s choose --curve {input.curve:q} --checkpoints {input.policies:q}"
         " --out {params.out:q} 2>&1 | tee {log:q}"

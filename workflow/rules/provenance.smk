@@ -1,4 +1,5 @@
-# It follows the metrics and nothing but the report follows it: it is made again when a number was, and makes none again.
+# It depends on the metrics, and only the report depends on it. So it is made again when a number changes, and it never
+# causes a number to be made again.
 rule provenance:
     input:
         code=PLAN.code("provenance"),
@@ -19,7 +20,7 @@ rule provenance:
         given=PLAN.given_producing(),
         code=lambda w, input: digest(*input.produced_by),
     message:
-        "Write down where the numbers come from"
+        "Record where the numbers come from"
     shell:
         "t2s provenance --params {params.given:q} --code {params.code} --demos {input.manifests:q}"
         " --language {input.language:q} --results results --out {output:q} 2>&1 | tee {log:q}"

@@ -1,4 +1,4 @@
-# RESULTS is `results`, or the folder of a finished study (studies/Snakefile).
+# RESULTS is `results`, or the folder of a finished study when studies/Snakefile includes this file.
 rule metrics:
     input:
         code=PLAN.code("metrics"),
@@ -98,7 +98,7 @@ use rule figures as figure_of_mean with:
     params:
         suite="mean",
     message:
-        "Draw the scores in the mean over the suites"
+        "Draw the scores averaged over the suites"
 
 
 rule film:

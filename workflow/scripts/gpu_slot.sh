@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command on a GPU that no other job of this machine runs on, waiting for one if need be:
-# Snakemake's `gpu` resource is a count and hands out no device. With one GPU, as SLURM gives a job, nothing is done.
+# Runs a command on a GPU that no other job on this machine uses, and waits until one is free. Snakemake's `gpu` resource
+# only counts GPUs and does not assign devices. With a single GPU, as in a SLURM job, the command just runs.
 set -euo pipefail
 visible=${CUDA_VISIBLE_DEVICES:-$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd,)}
 IFS=, read -ra ids <<<"$visible"
@@ -8,7 +8,7 @@ IFS=, read -ra ids <<<"$visible"
 while :; do
     for id in "${ids[@]}"; do
         exec 9>"${TMPDIR:-/tmp}/t2s-gpu-$id.lock"
-        # The command inherits the lock and gives it back when it ends, however it ends.
+        # The command inherits the lock. The lock is released when the command ends, even if it is killed.
         if flock --nonblock 9; then CUDA_VISIBLE_DEVICES=$id exec "$@"; fi
     done
     sleep 1
