@@ -34,6 +34,7 @@ help:
 reproduce: setup
 	@snakemake --cores $(CORES) --quiet host reason </dev/null
 	@t2s report --summary </dev/null
+	@t2s compare results studies/quick </dev/null || true
 
 test: setup check
 	@pytest </dev/null

@@ -27,6 +27,7 @@ COMMANDS: Final = {
         "tables": "write the tables",
         "figures": "draw the figures",
         "report": "write the page; --summary prints the headline",
+        "compare": "say whether a run is as good as a study, and what differs",
     },
     "support": {
         "doctor": "say what is missing on this machine and how to get it",

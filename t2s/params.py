@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, get_args
 
 import pydantic
 import yaml
@@ -42,10 +42,13 @@ N_PUBLISHED = 50
 """Number of human demonstrations that LIBERO published for every task, with images of `PUBLISHED_SIZE`."""
 PUBLISHED_SIZE = 128
 """[px] Side of the published images."""
+N_STORED = 50
+"""Number of initial states that are stored for every task, LIBERO's and ours."""
 
 Quality = Literal["libero", "fast"]
 ConvNorm = Literal["image", "pixel"]
 AddedNorm = Literal["base", "own"]
+Actions = Literal["likely", "mode", "sample"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -255,7 +258,7 @@ Method = Annotated[AnyMethod, Field(discriminator="learner")]
 
 
 class Methods(pydantic.RootModel[dict[str, Method]]):
-    """Named methods: each is a learner with its values. Ablations are more names for the same learner."""
+    """Named methods: each is a learner with its values. `resolve` has replaced every `of`."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -264,7 +267,7 @@ class Protocol(Section):
     n_rollouts: PositiveInt
     max_steps: PositiveInt
     settle_steps: NonNegativeInt
-    sample_actions: bool
+    actions: Actions
     kept_offset: NonNegativeInt
 
 
@@ -283,6 +286,31 @@ class Evaluate(Section):
     def rules(self) -> Protocol:
         """The protocol in use."""
         return self.protocols[self.protocol]
+
+
+class States(NamedTuple):
+    """The stored initial states of a task by what they are for, as indices without repetition."""
+
+    choosing: list[int]
+    scoring: list[int]
+    demonstrating: list[int]
+
+
+def states_of(evaluate: Evaluate, n_stored: int = N_STORED) -> States:
+    """Which of the `n_stored` initial states of a task choose, which score, and which may demonstrate.
+
+    The policies of a curve, from which the kept one is chosen, start from `n_rollouts` states beginning with 0. The
+    kept policy is scored on as many, beginning with `kept_offset`. After the last state, both go on with 0. They
+    overlap if `kept_offset` is less than `n_rollouts`: then some scores are on states that chose. Scripted
+    demonstrations of LIBERO's tasks start from the other states, the last first.
+    """
+    rules = evaluate.rules
+    choosing, scoring = (
+        list(dict.fromkeys(number % n_stored for number in range(first, first + rules.n_rollouts)))
+        for first in (0, rules.kept_offset)
+    )
+    others = [index for index in reversed(range(n_stored)) if index not in {*choosing, *scoring}]
+    return States(choosing, scoring, others)
 
 
 class Engine(Section):
@@ -347,6 +375,20 @@ class Params(Section):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _demonstrates_other_states(self) -> Self:
+        """The stored states of a LIBERO task are evaluated, and scripted demonstrations start from them too."""
+        suites = [suite for suite in self.study.suites if suite.startswith("libero_")]
+        n_free, n_demos = len(states_of(self.evaluate).demonstrating), self.demos.n_demos
+        if self.demos.source == "scripted" and suites and n_demos > n_free:
+            rules = f"evaluate.protocols.{self.evaluate.protocol}"
+            raise ValueError(
+                f"expected demos.n_demos <= {n_free} for scripted demonstrations of {suites}, got {n_demos}: rollouts"
+                f" start from the other {N_STORED - n_free} of the {N_STORED} stored initial states; set fewer"
+                f" demos.n_demos, fewer {rules}.n_rollouts, or another {rules}.kept_offset"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _names_exist(self) -> Self:
         for suite in self.study.suites:
             if suite not in SUITES:
@@ -382,6 +424,33 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return old | new | deeper
 
 
+def resolve(sections: dict[str, Any]) -> dict[str, Any]:
+    """`sections` with the whole values of every method that names its base in `of` and says what differs.
+
+    Apply it after every override: then an override of the base also changes its ablations.
+
+    Raises: ValueError in one line for a base that does not exist, and for methods that are bases of one another.
+    """
+    methods = sections.get("methods")
+    if not isinstance(methods, dict):
+        return sections
+    return sections | {"methods": {name: _whole(methods, name, []) for name in methods}}
+
+
+def _whole(methods: dict[str, Any], name: str, above: list[str]) -> Any:
+    """The values of the method `name`, on top of those of its base. `above` names the methods that led here."""
+    values, chain = methods[name], [*above, name]
+    if not isinstance(values, dict) or "of" not in values:
+        return values
+    base = values["of"]
+    if base not in [*methods]:
+        raise ValueError(f"params: methods.{name}.of: unknown method {base!r}; have {sorted(methods)}")
+    if base in chain:
+        raise ValueError(f"params: methods.{name}.of: expected a method with values, got {' of '.join([*chain, base])}")
+    inherited, own = _whole(methods, base, chain), {key: value for key, value in values.items() if key != "of"}
+    return inherited | own if isinstance(inherited, dict) else inherited
+
+
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         have = sorted(str(p) for p in [*Path().glob("*.yaml"), *Path().glob("studies/*/*.yaml")])
@@ -401,12 +470,12 @@ def check(sections: dict[str, Any]) -> Params:
 
     Raises: ValueError in one line that names the key, what was expected, what was given and what exists.
     """
-    return _validate(Params, sections, prefix="")
+    return _validate(Params, resolve(sections), prefix="")
 
 
 def method(source: str, name: str) -> AnyMethod:
     """The values of the method `name` in section `methods` of the params file `source`."""
-    methods = _validate(Methods, read(source).get("methods", {}), prefix="methods").root
+    methods = _validate(Methods, resolve(read(source)).get("methods", {}), prefix="methods").root
     if name not in methods:
         raise ValueError(f"unknown method '{name}'; have {sorted(methods)}")
     return methods[name]

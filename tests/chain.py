@@ -18,11 +18,12 @@ from t2s.lifelong import checkpoint
 
 SUITE = "blocks_object"
 EPOCHS = (0, 20)
+ACTIONS: params.Actions = "sample"
 
 
 def sections(method: str) -> dict[str, Any]:
     """Those that rolling out needs: a tiny network, episodes of a few steps."""
-    whole = params.read("params.yaml")
+    whole = params.resolve(params.read("params.yaml"))
     tiny = {"embed_dim": 16, "n_layers": 1, "n_heads": 2, "stem_channels": [4, 4, 4]}
     blocks = {"n_rollouts": 2, "max_steps": 6, "settle_steps": 1, "kept_offset": 3}
     return {
@@ -33,7 +34,7 @@ def sections(method: str) -> dict[str, Any]:
         "evaluate": {
             "protocol": "blocks",
             "reuse_records": True,
-            "protocols": {"blocks": blocks | {"sample_actions": True}},
+            "protocols": {"blocks": blocks | {"actions": ACTIONS}},
         },
         "film": {"size": 64, "fps": 20},
     }
@@ -79,7 +80,8 @@ def make(folder: Path, method: str) -> Chain:
     for k, task in enumerate(suites.tasks(SUITE)[:2]):
         learner = learner_class(settings, 0, torch.device("cpu"))
         earlier = [checkpoint.read(path) for path in chain.kept(k)]
-        learner.start_task(k, task_embs[task.instruction], earlier)
+        picture = np.full((8, 8, 3), k, np.uint8)
+        learner.start_task(k, task_embs[task.instruction], picture, earlier)
         for path in chain.epochs(k):
             learner.checkpoint().write(path)
             generator = torch.Generator().manual_seed(k)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import t2s  # noqa: F401 # isort: skip - before NumPy and torch, because it chooses their kernels
+
 from pathlib import Path
 
 import pytest

@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
+import t2s.params
 from t2s.data import demonstrations, files, records
 
 VERSIONS = {"mujoco": "3.3.2", "robosuite": "1.4.0", "gl": "osmesa", "device": "cpu"}
+METHODS = t2s.params.read(str(Path(__file__).parents[1] / "params.yaml"))["methods"]
 EPOCHS = (0, 10, 20)
 LEARN_S, ROLLOUTS_S, MAX_RSS_MB = 100.0, 10.0, 500.0  # of every job
-BLOCKS = {
+BLOCKS: dict[str, Any] = {
     "n_rollouts": 20,
     "max_steps": 150,
     "settle_steps": 5,
-    "sample_actions": False,
+    "actions": "likely",
     "kept_offset": 20,
 }
 
@@ -35,6 +37,8 @@ def params(n_tasks: int = 3, seeds: tuple[int, ...] = (0, 1)) -> dict[str, Any]:
         "metrics": {"confidence": 0.95, "n_bootstrap": 200, "seed": 0},
         "evaluate": {"protocol": "blocks", "reuse_records": True, "protocols": {"blocks": BLOCKS}},
         "figures": {"context": "paper", "palette": "colorblind", "dpi": 60},
+        "env": {"image_size": 64},
+        "methods": METHODS,
     }
 
 
@@ -176,13 +180,10 @@ def learn(chain: Path, k: int, rng: np.random.Generator) -> dict[str, Any]:
         "n_steps": 600,
         "n_tokens_new": new if grows else None,
         "n_tokens_bank": bank if grows else None,
-        "new_token_share": round(new / bank, 4) if grows else None,
         "n_parameters_new": (600_000 if k == 0 else 40_000) if grows else 600_000,
         "n_parameters_total": 600_000 + 40_000 * k * grows,
-        "new_parameter_share": 1.0 if k == 0 or not grows else 0.065,
         "delta_bytes": 160_000 if grows and k else 2_400_000,
         "base_bytes": 2_400_000,
-        "delta_byte_share": 1.0 if k == 0 or not grows else 0.0667,
         "active": [int(j) for j in best] if grows else list(range(k)),
         "similarity": similarity if grows else None,
     }

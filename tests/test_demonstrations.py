@@ -87,6 +87,35 @@ def test_a_file_without_a_source_is_of_people(path):
     assert demonstrations.read(path, SIZE).source == "human"
 
 
+def test_a_source_that_does_not_exist_is_named(path):
+    with h5py.File(path, "a") as file:
+        file["data"].attrs["source"] = "dreamt"
+    with pytest.raises(ValueError, match=r"task0_demo\.hdf5: unknown source 'dreamt'; have \['human', 'scripted'\]"):
+        demonstrations.source(path)
+
+
+@pytest.mark.parametrize(("source", "made"), [("scripted", "before"), ("human", "after")])
+def test_scripted_observations_come_before_their_action_and_liberos_after(path, source, made):
+    with h5py.File(path, "a") as file:
+        file["data"].attrs["source"] = source
+    assert demonstrations.observations(path) == made
+
+
+def test_a_manifest_says_when_its_observations_were_made(tmp_path):
+    manifest = {"file": "x", "sha256": "x", "n_demos": 1, "instruction": "x", "source": "human"}
+    path = tmp_path / "task0.json"
+    path.write_text(json.dumps(manifest | {"observations": "before"}))
+    assert demonstrations.observations(path) == "before"
+    path.write_text(json.dumps(manifest | {"observations": "during"}))
+    with pytest.raises(ValueError, match=r"task0\.json: expected observations 'before' or 'after', got 'during'"):
+        demonstrations.observations(path)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(
+        ValueError, match=r"task0\.json: expected observations .*, got None; run `snakemake --forcerun "
+    ):
+        demonstrations.observations(path)
+
+
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"no\.hdf5: not a readable file") as error:
         demonstrations.read(tmp_path / "no.hdf5", SIZE)

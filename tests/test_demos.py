@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -10,7 +11,8 @@ import pytest
 from params_file import params_file
 
 from t2s import cli, params
-from t2s.data import demonstrations, files, suites
+from t2s.data import demonstrations, files, init_states, suites
+from t2s.sim.blocks import sample_init_states
 from t2s.sim.env import Env
 from t2s.sim.expert import follow
 from t2s.sim.expert.follow import Demo
@@ -44,6 +46,7 @@ def test_the_manifest_describes_the_file(written):
         "n_demos": 2,
         "n_samples": len(read.actions),
         "source": "scripted",
+        "observations": "before",
         "instruction": "open the drawer",
     }
 
@@ -138,6 +141,69 @@ def test_attempts_are_counted(capsys):
     cli.run(["demos", "--suite", "blocks_goal", "--task", "1", "--params", PARAMS, "--check", "2"])
     [row] = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (row["suite"], row["task"], row["successes"], row["attempts"]) == ("blocks_goal", "1", "2", "2")
+
+
+@pytest.mark.parametrize("suite", [suite for suite in params.SUITES if suite.startswith("blocks")])
+def test_no_demonstration_of_an_embedded_suite_starts_from_a_stored_state(suite):
+    """A seed draws a state, and none draws both."""
+    for task in suites.tasks(suite):
+        stored = {*sample_init_states.seeds(task.name)}
+        assert len(stored) == len(init_states.read(task)) == params.N_STORED
+        for seed in range(20):
+            assert not stored & {*demos.attempt_seeds(seed, demos.ATTEMPTS_A_DEMO * 50)}
+
+
+NO_ENV = Env.__new__(Env)  # of the right type; nothing is simulated
+
+
+class Recorder:
+    """In place of `follow.demonstrate`: every second attempt succeeds; keeps the seeds and states given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[int, int | None]] = []
+
+    def __call__(self, env, seed, init_state):
+        self.given.append((seed, None if init_state is None else int(init_state[0])))
+        return Demo(np.zeros((1, 3)), np.zeros((1, 7), np.float32), seed) if len(self.given) % 2 else None
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """States of LIBERO are their numbers."""
+    recorder = Recorder()
+    monkeypatch.setattr(follow, "demonstrate", recorder)
+    monkeypatch.setattr(init_states, "read", lambda task: np.arange(50.0)[:, None])
+    return recorder
+
+
+def test_no_attempt_at_a_libero_task_starts_from_a_state_that_is_evaluated(recorder):
+    evaluate = params.Evaluate.read(str(Path(__file__).parents[1] / "params.yaml"))
+    states = params.states_of(evaluate)
+    task = suites.task("libero_object", 0)
+    demos.attempt(NO_ENV, task, params.Demos(source="scripted", n_demos=10, seed=0), states.demonstrating)
+    used = [state for _, state in recorder.given]
+    assert used == [*range(49, 39, -1), *range(49, 40, -1)]  # failures: the same states with other noise
+    assert len({seed for seed, _ in recorder.given}) == len(used)
+    assert not {*used} & {*states.choosing, *states.scoring}
+
+
+def test_an_attempt_without_stored_states_draws_its_own(recorder):
+    demos.attempt(NO_ENV, suites.task("blocks_goal", 0), params.Demos(source="scripted", n_demos=3, seed=0))
+    assert recorder.given == [(seed, None) for seed in demos.attempt_seeds(0, 5)]
+
+
+@pytest.mark.parametrize(
+    ("n_demos", "starts", "message"),
+    [
+        (2, [7], "expected demos.n_demos <= 1, the number of initial states that no rollout uses, got 2"),
+        (11, None, "expected demos.n_demos <= 10, the number of"),
+        (1, [7, 50, -1], r"expected initial states 0 to 49 of .*, got \[50, -1\]"),
+    ],
+)
+def test_too_few_states_to_start_from_are_one_line(recorder, n_demos, starts, message):
+    args = argparse.Namespace(init_states=starts, params=str(Path(__file__).parents[1] / "params.yaml"))
+    with pytest.raises(ValueError, match=message):
+        demos.free_states(suites.task("libero_object", 0), n_demos, args)
 
 
 @pytest.mark.slow

@@ -187,7 +187,7 @@ def test_fewer_cores_are_advised_where_memory_is_short() -> None:
 
 def test_missing_assets_are_wrong_only_for_a_suite_that_needs_them(tmp_path: Path) -> None:
     path = {"path": str(tmp_path / "assets")}
-    libero = given(study={"suites": ["libero_object"]}, assets=path)
+    libero = given(study={"suites": ["libero_object"]}, assets=path, demos={"n_demos": 10})
     assert doctor.assets(given(assets=path)).status == "note"
     missing = doctor.assets(libero)
     assert missing.status == "wrong"

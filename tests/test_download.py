@@ -122,11 +122,15 @@ def test_the_command_downloads_a_task_for_learning(server, tmp_path):
     arguments = command(tmp_path, "demos", "--suite", SUITE, "--task", "2", "--manifest", str(manifest))
     done = run(server.endpoint, arguments)
     assert done.returncode == 0, done.stderr
-    assert json.loads(manifest.read_text()).items() >= {"n_demos": 7, "source": "human", "revision": COMMIT}.items()
+    assert (
+        json.loads(manifest.read_text()).items()
+        >= {"n_demos": 7, "source": "human", "observations": "after", "revision": COMMIT}.items()
+    )
     demos = demonstrations.read(manifest, 128)
     assert len(demos.starts) == 7 + 1
     assert demos.instruction == TASKS[2].instruction
     assert demos.source == demonstrations.source(manifest) == "human"
+    assert demonstrations.observations(manifest) == "after"
 
 
 def test_all_tasks_arrive_in_parallel_byte_for_byte_with_their_manifests(server, tmp_path, hdf5s):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from test_workflow import CHAIN, REPORT, change, copy_repository, planned, run
+from test_workflow import CHAIN, REPORT, REPOSITORY, change, copy_repository, planned, run
+
+from t2s import params
+from t2s.workflow.plan import Plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.sim]
 LEARNED = "learned results/runs"  # what a job says that did not find it learned before
@@ -128,3 +132,20 @@ def test_an_experiment_is_shown_compared_and_taken_back_without_learning(shared:
 def test_the_graph_of_stages_is_three_boxes_in_a_line(shared: Path) -> None:
     boxes = [line.strip("| ") for line in dvc(shared, "dag").splitlines() if line.strip("| ").isalpha()]
     assert boxes == ["demos", "learn", "report"]
+
+
+def test_an_experiment_with_t2s_changes_its_ablations_too(tmp_path: Path) -> None:
+    """DVC writes the value into params.yaml and leaves `of`, and the plan then has it for every ablation."""
+    folder = copy_repository(tmp_path / "copy")
+    shutil.copy(REPOSITORY / "params.yaml", folder)
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "Copy")
+    values = ["methods.t2s.new_lr=0.125", "demos.n_demos=1", "study.n_tasks=1", "env.image_size=32"]
+    dvc(folder, "exp", "run", *(word for value in values for word in ("--set-param", value)), "demos")
+    sections = params.read(str(folder / "params.yaml"))
+    ablations = [name for name, entry in sections["methods"].items() if entry.get("of") == "t2s"]
+    assert len(ablations) == 5
+    assert not [name for name in ablations if "new_lr" in sections["methods"][name]]
+    whole = Plan(sections).config["methods"]
+    assert {name: whole[name]["new_lr"] for name in ["t2s", *ablations]} == dict.fromkeys(["t2s", *ablations], 0.125)

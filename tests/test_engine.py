@@ -172,7 +172,7 @@ def test_the_memory_of_a_worker_is_flat_over_500_episodes(tmp_path: Path) -> Non
     (task_emb,) = embeddings.find(t2s.language, [task.instruction])
     setting = Setting(
         evaluate.MakeEnv(task.bddl_path, 64, None),
-        evaluate.MakePolicy(params_file(chain.sections("t2s")), "t2s", {"kept": t2s.kept(1)}, task_emb, True),
+        evaluate.MakePolicy(params_file(chain.sections("t2s")), "t2s", {"kept": t2s.kept(1)}, task_emb, chain.ACTIONS),
         np.load(task.init_states_path),
         max_steps=5,
         settle_steps=5,

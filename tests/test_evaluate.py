@@ -43,7 +43,7 @@ def stage0(made: chain.Chain, path: Path, **changes: Any) -> list[str]:
     task = suites.task(chain.SUITE, 0)
     task_emb = embeddings.read(made.language)[task.instruction]
     source = params_file(chain.sections(made.method))
-    policy = load_policy(source, made.method, made.kept(1), task_emb, True)
+    policy = load_policy(source, made.method, made.kept(1), task_emb, chain.ACTIONS)
     records.write(
         path,
         [
@@ -61,7 +61,7 @@ def stage0(made: chain.Chain, path: Path, **changes: Any) -> list[str]:
                 "n_steps": number,
                 "fingerprint": policy.fingerprint,
                 "protocol": "blocks",
-                "versions": rollout.versions("cpu"),
+                "versions": rollout.versions("cpu") | {"actions": chain.ACTIONS},
             }
             | changes
             for number in (3, 4)
@@ -92,6 +92,7 @@ def test_records_of_an_unchanged_task_are_copied_without_mujoco(t2s: chain.Chain
         {"fingerprint": "00ff"},
         {"protocol": "libero"},
         {"versions": {"mujoco": "3.3.3"}},
+        {"versions": rollout.versions("cpu")},  # of a study from before records said how a policy acts
         {"episode_seed": 7},
         {"seed": 1},
         {"epoch": 0},
@@ -199,6 +200,7 @@ def test_a_curve_is_the_same_file_for_any_number_of_workers(t2s: chain.Chain, tm
     found = lines(tmp_path / "1.jsonl")
     assert [(r["epoch"], r["init_index"]) for r in found] == [(0, 0), (0, 1), (20, 0), (20, 1)]
     assert len({r["fingerprint"] for r in found}) == 2
+    assert {r["versions"]["actions"] for r in found} == {chain.ACTIONS} == {"sample"}
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ SUITE = "blocks_object"
 
 def results(folder: Path, sections: dict[str, Any]) -> Path:
     """A folder of results with its metrics."""
-    synthetic.write(folder, sections["study"], n_rollouts=4)
+    synthetic.write(folder, sections["study"])
     command = [sys.executable, "-m", "t2s", "metrics", "--params", params_file(sections)]
     subprocess.run([*command, "--results", str(folder)], check=True)
     return folder

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import t2s
+
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "t2s").rglob("*.py"))
 NOUNS = {"params", "errors", "data", "model", "sim", "lifelong"}
@@ -22,10 +24,11 @@ LAYERS: dict[str, set[str]] = {
     "model": {"params", "model"},
     "sim": {"params", "errors", "sim"},
     "lifelong": {"params", "data", "model", "lifelong"},
+    "statistics": {"params", "statistics"},
     "workflow": {"params", "data", "workflow"},
     # Commands exchange files: none imports another.
     "stages": NOUNS,
-    "report": NOUNS,
+    "report": NOUNS | {"statistics"},
     "support": NOUNS | {"workflow"},
     "cli": {"errors"},
     "__main__": {"cli"},
@@ -131,7 +134,19 @@ def test_no_module_has_a_vague_name() -> None:
     assert [name(path) for path in FILES if VAGUE & set(path.with_suffix("").parts)] == []
 
 
-KERNELS = """
+X86 = pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="other kernels")
+
+
+def printed(program: str, **environment: str) -> str:
+    """What a Python program prints that starts without any variable that chooses kernels, but with `environment`."""
+    without = {name: value for name, value in os.environ.items() if name not in t2s.KERNELS}
+    command = [sys.executable, "-c", program]
+    return subprocess.run(
+        command, env=without | environment, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+OPENBLAS = """
 import ctypes
 import t2s, numpy
 for path in {line.split()[-1] for line in open("/proc/self/maps") if "openblas" in line}:
@@ -139,11 +154,54 @@ for path in {line.split()[-1] for line in open("/proc/self/maps") if "openblas" 
     name.restype = ctypes.c_char_p
     print(name().decode())
 """
+NUMPY = """
+import warnings
+warnings.simplefilter("error")
+import t2s
+from numpy._core import _multiarray_umath as numpy
+print({name for name in numpy.__cpu_dispatch__ if numpy.__cpu_features__[name]})
+"""
+TORCH = """
+import os, t2s, torch
+print(torch.backends.cpu.get_cpu_capability())
+print({name: os.environ.get(name) for name in t2s.KERNELS} == t2s.KERNELS)
+torch.rand(64, 64) @ torch.rand(64, 64)
+torch.nn.functional.conv2d(torch.rand(32, 3, 16, 16), torch.rand(8, 3, 3, 3))
+"""
 
 
-@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="other kernels")
-def test_numpy_adds_up_in_the_same_order_on_every_x86_processor() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")}
-    command = [sys.executable, "-c", KERNELS]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["Haswell"]
+@X86
+def test_numpy_multiplies_in_the_same_order_on_every_x86_processor() -> None:
+    assert printed(OPENBLAS).split() == ["Haswell"]
+
+
+@X86
+def test_numpy_has_no_kernels_but_those_of_avx2_on_every_x86_processor() -> None:
+    assert ast.literal_eval(printed(NUMPY)) == {"X86_V3"}  # AVX2 and FMA
+
+
+@X86
+def test_torch_has_the_same_kernels_on_every_x86_processor() -> None:
+    capability, are_set, *verbose = printed(TORCH, MKL_VERBOSE="1", ONEDNN_VERBOSE="1").splitlines()
+    assert (capability, are_set) == ("AVX2", "True")
+    products = [line for line in verbose if line.startswith("MKL_VERBOSE SGEMM")]
+    assert products
+    assert all("CNR:COMPATIBLE" in line for line in products)
+    assert "onednn_verbose,v1,info,cpu,isa:Intel AVX2" in verbose
+    kernels = [line.split(",")[7] for line in verbose if line.startswith("onednn_verbose,v1,primitive,exec,cpu,convol")]
+    assert kernels
+    assert not [kernel for kernel in kernels if "avx512" in kernel]
+
+
+@X86
+def test_a_choice_of_kernels_in_the_environment_stays() -> None:
+    program = "import os, t2s; print(os.environ['MKL_CBWR'], os.environ['ATEN_CPU_CAPABILITY'])"
+    assert printed(program, MKL_CBWR="AUTO").split() == ["AUTO", "avx2"]
+
+
+@X86
+def test_records_say_which_kernels_torch_had() -> None:
+    program = "import t2s, torch; from t2s.sim import rollout\n"
+    program += "print(rollout.versions('cpu')['cpu'], torch.backends.cpu.get_cpu_capability())"
+    assert printed(program).split() == ["AVX2", "AVX2"]
+    assert printed(program, ATEN_CPU_CAPABILITY="default").split() == ["DEFAULT", "DEFAULT"]

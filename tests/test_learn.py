@@ -12,10 +12,13 @@ from params_file import params_file
 
 from t2s import cli, params
 from t2s.data import demonstrations, embeddings
+from t2s.data.files import sha256
+from t2s.lifelong import checkpoint
+from t2s.model.scene import picture
 from t2s.stages import learn
 
 ROOT = Path(__file__).parent.parent
-SECTIONS = params.read(str(ROOT / "params.yaml"))
+SECTIONS = params.resolve(params.read(str(ROOT / "params.yaml")))
 INSTRUCTION = "push the red cube"
 
 
@@ -123,7 +126,18 @@ def test_the_command_writes_policies_losses_and_counts_and_the_same_bytes_again(
     counts = json.loads((tmp_path / "a" / "learn.json").read_text())
     assert counts["n_steps"] == 4
     assert counts["source"] == "scripted"
-    assert counts["new_parameter_share"] == 1.0
+    assert counts["n_parameters_new"] == counts["n_parameters_total"]
+
+
+def test_a_checkpoint_has_the_picture_of_what_its_demonstrations_see_first(files, tmp_path):
+    hdf5, language, source = files
+    first = synthetic.demo(5, 32, 0)["obs/agentview_rgb"] + np.arange(5, dtype=np.uint8)[:, None, None, None]
+    synthetic.write_demos(hdf5, [5, 3], 32, INSTRUCTION, obs__agentview_rgb=first)
+    run(hdf5, language, source, tmp_path / "a")
+    second = synthetic.demo(3, 32, 1)["obs/agentview_rgb"]
+    for epoch in (0, 2):
+        kept = checkpoint.read(tmp_path / f"a/epoch{epoch}.safetensors")
+        assert np.array_equal(kept.tensors[checkpoint.PICTURE], picture(np.stack([first[0], second[0]])))
 
 
 def test_an_instruction_without_embedding_is_named(files, tmp_path):
@@ -141,6 +155,18 @@ def test_demonstrations_of_two_sources_are_never_mixed(files, tmp_path):
     where += ["--language", str(language), "--out", str(tmp_path), "--cache", str(tmp_path)]
     with pytest.raises(ValueError, match=r"expected demonstrations of one source, got \['human', 'scripted'\]"):
         cli.run(["learn", *where, "--demos", str(scripted), str(human)])
+
+
+def test_observations_before_and_after_their_actions_are_never_mixed(files, tmp_path):
+    hdf5, language, source = files
+    manifests = [tmp_path / "task0.json", tmp_path / "task1.json"]
+    for path, made in zip(manifests, ("before", "after"), strict=True):
+        manifest = {"file": hdf5.name, "sha256": sha256(hdf5), "n_demos": 2, "instruction": INSTRUCTION}
+        path.write_text(json.dumps(manifest | {"source": "human", "observations": made}))
+    where = ["--suite", "blocks_object", "--method", "t2s", "--seed", "0", "--task", "1", "--params", source]
+    where += ["--language", str(language), "--out", str(tmp_path), "--cache", str(tmp_path)]
+    with pytest.raises(ValueError, match=r"expected observations before or after .*, got \['after', 'before'\]"):
+        cli.run(["learn", *where, "--demos", *map(str, manifests)])
 
 
 def test_a_damaged_demonstration_file_is_one_line_and_nothing_is_written(files, tmp_path):

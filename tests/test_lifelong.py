@@ -7,11 +7,11 @@ from params_file import params_file
 
 from t2s import lifelong, params
 from t2s.lifelong import checkpoint
-from t2s.lifelong.checkpoint import TASK_EMB
+from t2s.lifelong.checkpoint import CUES
 from t2s.lifelong.learner import Windows
 
 ROOT = Path(__file__).parent.parent
-SECTIONS = params.read(str(ROOT / "params.yaml"))
+SECTIONS = params.resolve(params.read(str(ROOT / "params.yaml")))
 SMALL = {
     "policy": SECTIONS["policy"]
     | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6], "chunk_len": 4, "replan_every": 2},
@@ -20,6 +20,7 @@ SMALL = {
     | {"t2s": SECTIONS["methods"]["t2s"] | {"n_tokens": 12, "new_tokens_max": 3, "new_tokens_min": 1}},
 }
 EMBEDDINGS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+PICTURES = np.random.default_rng(1).integers(0, 256, size=(4, 8, 8, 3), dtype=np.uint8)
 
 
 def source(**methods):
@@ -49,7 +50,7 @@ def learn(method, task, earlier, folder, n_steps=3, source=source()):  # noqa: B
     """Learns a few steps of random actions; the path of the kept checkpoint."""
     learner_class, settings = lifelong.pick(source, method)
     learner = learner_class(settings, seed=0, device=torch.device("cpu"))
-    learner.start_task(task, EMBEDDINGS[task], [checkpoint.read(p) for p in earlier])
+    learner.start_task(task, EMBEDDINGS[task], PICTURES[task], [checkpoint.read(p) for p in earlier])
     learner.optimise(learner.trainable, n_steps)
     generator = torch.Generator().manual_seed(task)
     for _ in range(n_steps):
@@ -66,8 +67,8 @@ def chain(method, n, folder, **kwargs):
     return paths
 
 
-def act(method, paths, task, source=source(), sample=False):  # noqa: B008
-    policy = lifelong.load_policy(source, method, paths, EMBEDDINGS[task], sample=sample)
+def act(method, paths, task, source=source(), actions="likely"):  # noqa: B008
+    policy = lifelong.load_policy(source, method, paths, EMBEDDINGS[task], actions)
     policy.reset(7)
     first = {name: values[0].numpy() for name, values in observations().items()}
     return policy, np.stack([policy.act(lambda: first) for _ in range(5)])
@@ -114,16 +115,16 @@ def test_growth_changes_no_output_before_it_learns(tmp_path):
     )
     emb = torch.from_numpy(EMBEDDINGS[1]).expand(4, -1)
     bank.activate([0])
-    before = network.actions(observations(), emb, None)
+    before = network.actions(observations(), emb, "likely", None)
     bank.activate([0, 1])
-    assert torch.equal(network.actions(observations(), emb, None), before)
+    assert torch.equal(network.actions(observations(), emb, "likely", None), before)
 
 
 def test_only_the_new_group_learns_and_is_in_the_optimiser(tmp_path):
     first = chain("t2s", 1, tmp_path)
     learner_class, settings = lifelong.pick(source(), "t2s")
     learner = learner_class(settings, 0, torch.device("cpu"))
-    learner.start_task(1, EMBEDDINGS[1], [checkpoint.read(first[0])])
+    learner.start_task(1, EMBEDDINGS[1], PICTURES[1], [checkpoint.read(first[0])])
     learner.optimise(learner.trainable, 1)
     in_optimiser = {id(p) for group in learner.optimizer.param_groups for p in group["params"]}
     named = dict(learner.network.named_parameters())
@@ -136,7 +137,7 @@ def test_only_the_new_group_learns_and_is_in_the_optimiser(tmp_path):
 def test_a_checkpoint_of_t2s_is_a_delta(tmp_path):
     paths = chain("t2s", 3, tmp_path)
     kept = checkpoint.read(paths[2])
-    assert all(name.endswith(".2") for name in kept.tensors if name != TASK_EMB)
+    assert all(name.endswith(".2") for name in kept.tensors if name not in CUES)
     assert kept.header == {"task": 2, "active": kept.header["active"]}
     assert paths[2].stat().st_size < paths[0].stat().st_size
 
@@ -158,14 +159,28 @@ def test_seeds_differ(tmp_path):
     tensors = []
     for seed in (0, 1):
         learner = learner_class(settings, seed, torch.device("cpu"))
-        learner.start_task(0, EMBEDDINGS[0], [])
+        learner.start_task(0, EMBEDDINGS[0], PICTURES[0], [])
         tensors.append(learner.checkpoint().tensors["language.weight"])
     assert not torch.equal(*tensors)
 
 
-def test_sampled_actions_follow_the_seed_of_the_episode(tmp_path):
+@pytest.mark.parametrize("how", ["likely", "mode", "sample"])
+def test_actions_follow_the_seed_of_the_episode(tmp_path, how):
     paths = chain("t2s", 1, tmp_path)
-    assert np.array_equal(act("t2s", paths, 0, sample=True)[1], act("t2s", paths, 0, sample=True)[1])
+    assert np.array_equal(act("t2s", paths, 0, actions=how)[1], act("t2s", paths, 0, actions=how)[1])
+
+
+def test_sampling_draws_new_noise_at_every_executed_step(tmp_path):
+    paths = chain("sequential", 1, tmp_path)
+    likely, sampled = (act("sequential", paths, 0, actions=how)[1] for how in ("likely", "sample"))
+    assert np.array_equal(likely[0], likely[2])  # the same observation, replanned after two actions
+    noise = sampled - likely
+    assert len({row.tobytes() for row in noise}) == len(noise)
+
+
+def test_the_fingerprint_says_how_a_policy_acts(tmp_path):
+    paths = chain("t2s", 1, tmp_path)
+    assert len({act("t2s", paths, 0, actions=how)[0].fingerprint for how in ("likely", "mode", "sample")}) == 3
 
 
 def test_chunks_are_replanned_as_they_run(tmp_path):
@@ -207,7 +222,7 @@ def test_counts_add_up(tmp_path):
     paths = chain("t2s", 2, tmp_path)
     learner_class, settings = lifelong.pick(source(), "t2s")
     learner = learner_class(settings, 0, torch.device("cpu"))
-    learner.start_task(2, EMBEDDINGS[2], [checkpoint.read(p) for p in paths])
+    learner.start_task(2, EMBEDDINGS[2], PICTURES[2], [checkpoint.read(p) for p in paths])
     counts = learner.counts()
     assert counts["n_parameters_total"] == sum(p.numel() for p in learner.network.parameters())
     assert 0 < counts["n_tokens_new"] < 0.25 * counts["n_tokens_bank"]

@@ -10,7 +10,7 @@ import torch
 from params_file import params_file
 from synthetic import record
 from test_learn import dataset, demos
-from test_lifelong import EMBEDDINGS, SECTIONS, SMALL, act, chain, observations, source
+from test_lifelong import EMBEDDINGS, PICTURES, SECTIONS, SMALL, act, chain, observations, source
 
 from t2s import cli, lifelong, params
 from t2s.data import demonstrations, embeddings, records
@@ -30,7 +30,7 @@ LENGTHS = ((5, 3), (6,), (4, 4))
 def start(method, task, earlier, values=None):
     learner_class, settings = lifelong.pick(values or source(), method)
     learner = learner_class(settings, 0, torch.device("cpu"))
-    learner.start_task(task, EMBEDDINGS[task], [checkpoint.read(path) for path in earlier])
+    learner.start_task(task, EMBEDDINGS[task], PICTURES[task], [checkpoint.read(path) for path in earlier])
     return learner
 
 
@@ -159,7 +159,7 @@ def test_packnet_changes_only_weights_that_were_free(tmp_path):
         if name in owners:
             assert torch.equal(tensor[owners[name] > 0], new.tensors[name][owners[name] > 0])
             changed += int((tensor != new.tensors[name]).sum())
-        elif "/" not in name and name != checkpoint.TASK_EMB:
+        elif "/" not in name and name not in checkpoint.CUES:
             assert torch.equal(tensor, new.tensors[name])  # biases and norms
     assert changed > 0
 
@@ -180,8 +180,8 @@ def test_adapters_change_nothing_at_the_start_and_alone_learn(tmp_path):
     base, learner = start("tail", 0, []), start("tail", 1, paths)
     base.network.load_state_dict(lifelong.sequential.weights(checkpoint.read(paths[0])))
     task_emb = torch.from_numpy(EMBEDDINGS[1]).expand(4, -1)
-    before = base.network.actions(observations(), task_emb, None)
-    assert torch.equal(learner.network.actions(observations(), task_emb, None), before)
+    before = base.network.actions(observations(), task_emb, "likely", None)
+    assert torch.equal(learner.network.actions(observations(), task_emb, "likely", None), before)
     learner.optimise(learner.trainable, 2)
     frozen = [p for p in learner.network.parameters() if not p.requires_grad]
     values = [p.clone() for p in frozen]
@@ -189,10 +189,10 @@ def test_adapters_change_nothing_at_the_start_and_alone_learn(tmp_path):
         learner.observe(batch(0, task=1))
     assert all(torch.equal(p, v) for p, v in zip(frozen, values, strict=True))
     assert sum(p.numel() for p in frozen) == checkpoint.n_parameters([checkpoint.read(paths[0])])
-    after = learner.network.actions(observations(), task_emb, None)
+    after = learner.network.actions(observations(), task_emb, "likely", None)
     assert not torch.equal(after, before)
     learner.checkpoint().write(tmp_path / "tail1.safetensors")
-    assert {name.partition("/")[0] for name in learner.checkpoint().tensors} == {"down", "up", "task_emb"}
+    assert {name.partition("/")[0] for name in learner.checkpoint().tensors} == {"down", "up", *checkpoint.CUES}
     _, actions = act("tail", [*paths, tmp_path / "tail1.safetensors"], 1)
     assert np.allclose(actions[:2], after[0, :2].detach(), atol=1e-6)  # merged, it acts as it learned
 
@@ -224,13 +224,13 @@ def test_without_growth_a_later_task_acts_as_the_one_it_reuses(tmp_path):
     tiny = params.Learn(**(SMALL["learn"] | {"n_epochs": 2, "eval_every": 1}))
     assert learn.learn_task(learner, data, tiny, 0, Progress(tmp_path, "no_growth")) == []
     paths.append(tmp_path / "epoch2.safetensors")
-    assert set(checkpoint.read(paths[1]).tensors) == {checkpoint.TASK_EMB}
+    assert set(checkpoint.read(paths[1]).tensors) == set(checkpoint.CUES)
     assert learner.counts()["n_tokens_new"] == 0
     task_emb = torch.from_numpy(EMBEDDINGS[1])[None]
     policy, actions = act("no_growth", paths, 1, values)
     base, _ = act("no_growth", paths[:1], 0, values)
     first = {name: v[:1] for name, v in observations().items()}
-    assert np.array_equal(actions[:2], base.network.actions(first, task_emb, None)[0, :2].detach())
+    assert np.array_equal(actions[:2], base.network.actions(first, task_emb, "likely", None)[0, :2].detach())
     assert policy.fingerprint != base.fingerprint  # the instruction differs
     assert start("no_growth", 2, paths, values).counts()["active"] == [0]
 
@@ -246,6 +246,7 @@ def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch
     embeddings.write(tmp_path / "language.safetensors", known, "none")
     monkeypatch.setattr(demonstrations, "read", lambda path, image_size: shown(int(path.read_text())))
     monkeypatch.setattr(demonstrations, "source", lambda path: "scripted")
+    monkeypatch.setattr(demonstrations, "observations", lambda path: "before")
     manifests = [tmp_path / f"{task}.json" for task in range(3)]
     for task, path in enumerate(manifests):
         path.write_text(str(task))

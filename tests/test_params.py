@@ -93,6 +93,19 @@ def test_a_missing_key_is_named(sections):
         params.check(sections)
 
 
+def test_an_unknown_key_of_a_protocol_names_what_exists(sections):
+    sections["evaluate"]["protocols"]["libero"]["sample_actions"] = True
+    with pytest.raises(
+        ValueError, match=r"unknown key 'evaluate.protocols.libero.sample_actions'; have \['actions', 'kept_offset'"
+    ):
+        params.check(sections)
+
+
+def test_liberos_protocol_acts_as_libero(sections):
+    protocols = params.check(sections).evaluate.protocols
+    assert {name: protocol.actions for name, protocol in protocols.items()} == {"blocks": "likely", "libero": "sample"}
+
+
 def test_a_missing_section_lists_those_that_are_there():
     with pytest.raises(ValueError, match=r"expected a section 'learn'; have \['env'\]"):
         params.Learn.read(params_file({"env": {"image_size": 64}}))
@@ -137,6 +150,102 @@ def test_method_gives_the_values_of_its_name(sections):
     ],
 )
 def test_an_ablation_is_t2s_but_for_its_own_values(sections, ablation, changed):
-    whole, values = sections["methods"]["t2s"], sections["methods"][ablation]
+    methods = params.resolve(sections)["methods"]
+    whole, values = methods["t2s"], methods[ablation]
     assert {key for key in whole if whole[key] != values[key]} == changed
     assert ablation != "fixed_growth" or values["new_tokens_min"] == whole["new_tokens_max"]
+
+
+@pytest.mark.parametrize("ablation", ["no_reuse", "reuse_all", "random_reuse", "fixed_growth", "no_growth"])
+def test_an_ablation_follows_its_base(sections, ablation):
+    changed = params.merge(sections, {"methods": {"t2s": {"new_lr": 0.005}}})
+    assert params.check(changed).methods.root[ablation].model_dump()["new_lr"] == 0.005
+    assert params.method(params_file(changed), ablation).model_dump()["new_lr"] == 0.005
+
+
+def test_a_value_of_its_own_wins_over_the_base(sections):
+    changed = params.merge(sections, {"methods": {"t2s": {"new_lr": 0.005}, "no_reuse": {"new_lr": 0.25}}})
+    assert params.check(changed).methods.root["no_reuse"].model_dump()["new_lr"] == 0.25
+
+
+def test_a_base_may_have_a_base():
+    methods = {"a": {"of": "b", "x": 1}, "b": {"of": "c", "y": 2}, "c": {"learner": "t2s", "x": 3, "y": 4, "z": 5}}
+    assert params.resolve({"methods": methods})["methods"] == {
+        "a": {"learner": "t2s", "x": 1, "y": 2, "z": 5},
+        "b": {"learner": "t2s", "x": 3, "y": 2, "z": 5},
+        "c": methods["c"],
+    }
+    assert methods["a"] == {"of": "b", "x": 1}  # the input is as before
+
+
+def test_resolving_twice_changes_nothing(sections):
+    once = params.resolve(sections)
+    assert params.resolve(once) == once
+    assert params.resolve({"env": {}}) == {"env": {}}
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"a": {"of": "t3s"}, "b": {}}, "methods.a.of: unknown method 't3s'; have ['a', 'b']"),
+        ({"a": {"of": None}}, "methods.a.of: unknown method None; have ['a']"),
+        ({"a": {"of": ["b"]}, "b": {}}, "methods.a.of: unknown method ['b']; have ['a', 'b']"),
+        ({"a": {"of": "b"}, "b": {"of": "a"}}, "methods.b.of: expected a method with values, got a of b of a"),
+        ({"a": {"of": "a"}}, "methods.a.of: expected a method with values, got a of a"),
+    ],
+)
+def test_a_base_that_cannot_be_is_one_line(methods, message):
+    with pytest.raises(ValueError, match=r"^params: ") as error:
+        params.resolve({"methods": methods})
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_dump_with_every_value_stays_as_it_is(sections):
+    dump = {"methods": params.resolve(sections)["methods"]}
+    changed = params.merge(sections, params.merge(dump, {"methods": {"t2s": {"new_lr": 0.005}}}))
+    kept = params.check(changed).methods.root["no_reuse"].model_dump()
+    assert kept["new_lr"] == sections["methods"]["t2s"]["new_lr"]
+
+
+@pytest.mark.parametrize(
+    ("n_rollouts", "kept_offset", "choosing", "scoring", "demonstrating"),
+    [
+        (20, 20, range(20), range(20, 40), range(49, 39, -1)),
+        (20, 0, range(20), range(20), range(49, 19, -1)),
+        (4, 2, range(4), [2, 3, 4, 5], range(49, 5, -1)),  # they overlap
+        (30, 20, range(30), range(20, 50), []),
+        (30, 30, range(30), [*range(30, 50), *range(10)], []),  # after the last, again from the first
+        (3, 48, range(3), [48, 49, 0], range(47, 2, -1)),
+        (60, 0, range(50), range(50), []),  # some twice
+    ],
+)
+def test_a_state_chooses_scores_or_demonstrates(sections, n_rollouts, kept_offset, choosing, scoring, demonstrating):
+    protocol = sections["evaluate"]["protocols"]["blocks"]
+    protocol |= {"n_rollouts": n_rollouts, "kept_offset": kept_offset}
+    found = params.states_of(params.check(sections).evaluate, 50)
+    assert found == ([*choosing], [*scoring], [*demonstrating])
+
+
+@pytest.mark.parametrize(("n_demos", "fits"), [(30, True), (31, False)])
+def test_scripted_demonstrations_of_libero_need_states_that_are_not_evaluated(sections, n_demos, fits):
+    sections["study"]["suites"] = ["blocks_goal", "libero_object"]
+    sections["evaluate"]["protocol"] = "libero"
+    sections["demos"]["n_demos"] = n_demos
+    if fits:
+        params.check(sections)
+        return
+    with pytest.raises(ValueError, match=r"^params: expected demos.n_demos <= 30 for .* \['libero_object'\]") as error:
+        params.check(sections)
+    assert "\n" not in str(error.value)
+    for remedy in ("fewer demos.n_demos", "fewer evaluate.protocols.libero.n_rollouts", "libero.kept_offset"):
+        assert remedy in str(error.value)
+
+
+def test_other_demonstrations_may_be_as_many_as_there_are(sections):
+    assert sections["demos"]["n_demos"] == 50
+    params.check(sections)  # an embedded suite draws its own states
+    sections["study"]["suites"] = ["libero_object"]
+    sections["demos"]["source"] = "download"  # recorded from other states
+    sections["env"]["image_size"] = 128
+    params.check(sections)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -42,7 +43,7 @@ def test_both_networks_give_chunks_of_actions_in_range():
             bank = Bank(network)
             bank.grow(0, 6, torch.Generator().manual_seed(0), zero=False)
             bank.activate([0])
-        actions = network.actions(batch(), torch.randn(2, 8), None)
+        actions = network.actions(batch(), torch.randn(2, 8), "likely", None)
         assert actions.shape == (2, 3, 7)
         assert actions.abs().max() <= 1
 
@@ -68,12 +69,12 @@ def test_a_tokenised_convolution_keeps_the_gelu_of_an_ordinary_one():
 def test_the_instruction_and_every_input_matter():
     network = PolicyNetwork(POLICY, 8, Plain())
     emb = torch.randn(2, 8)
-    before = network.actions(batch(), emb, None)
-    assert not torch.equal(network.actions(batch(), -emb, None), before)
+    before = network.actions(batch(), emb, "likely", None)
+    assert not torch.equal(network.actions(batch(), -emb, "likely", None), before)
     for name in batch():
         changed = batch()
         changed[name] = changed[name] * 0
-        assert not torch.equal(network.actions(changed, emb, None), before), name
+        assert not torch.equal(network.actions(changed, emb, "likely", None), before), name
 
 
 def heads():
@@ -94,7 +95,7 @@ def test_l1_loss_is_the_mean_absolute_error():
     head = heads()["l1"]
     assert isinstance(head, L1Head)
     x = torch.randn(4, 16)
-    target = head.actions(x, None) + 0.25
+    target = head.actions(x, "likely", None) + 0.25
     assert torch.isclose(head.loss(x, target, torch.ones(4, 3, dtype=torch.bool)), torch.tensor(0.25))
 
 
@@ -119,11 +120,77 @@ def test_a_mode_of_the_gmm_can_not_get_wide_instead_of_right():
     assert 0.99 * MAX_STD < float(stds.max()) <= MAX_STD
 
 
-def test_gmm_sampling_follows_its_generator():
+@pytest.mark.parametrize("how", ["mode", "sample"])
+def test_drawn_actions_follow_their_generator(how):
     head, x = heads()["gmm"], torch.randn(64, 16)
 
     def draw(seed):
-        return head.actions(x, torch.Generator().manual_seed(seed))
+        return head.actions(x, how, torch.Generator().manual_seed(seed))
 
     assert torch.equal(draw(1), draw(1))
     assert not torch.equal(draw(1), draw(2))
+
+
+class Known(torch.nn.Module):
+    """A map with the same output for every input."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def forward(self, x):
+        return self.output.expand(len(x), -1)
+
+
+MEANS, STDS = torch.tensor([-0.3, 0.3]), torch.tensor([0.06, 0.12])
+"""Of the first mode, which has probability 1/4, and of the second."""
+
+
+def drawn(how, n=4000, means=MEANS):
+    """Chunks (n, 3, 7) of a head with two known modes."""
+    head = heads()["gmm"]
+    spread = (STDS - MIN_STD) / (MAX_STD - MIN_STD)
+    known = {"mean": means.atanh().repeat_interleave(21), "scale": spread.logit().repeat_interleave(21)}
+    known |= {"logits": torch.tensor([0.25, 0.75]).log()}
+    for name, output in known.items():
+        setattr(head, name, Known(output))
+    return head.actions(torch.zeros(n, 16), how, torch.Generator().manual_seed(0))
+
+
+def test_likely_actions_are_the_mean_of_the_most_likely_mode():
+    assert torch.allclose(drawn("likely"), MEANS[1].expand(4000, 3, 7))
+
+
+def test_the_mode_is_drawn_once_a_chunk_by_its_probability():
+    chunks = drawn("mode")
+    assert torch.equal(chunks, chunks[:, :1, :1].expand(4000, 3, 7))
+    first = chunks[:, 0, 0] < 0
+    assert torch.allclose(chunks[first], MEANS[0])
+    assert torch.allclose(chunks[~first], MEANS[1])
+    assert abs(float(first.float().mean()) - 0.25) < 0.03
+
+
+def test_sampled_actions_have_the_distribution_of_the_mixture_at_every_step():
+    chunks = drawn("sample")
+    first = chunks.mean(-1) < 0  # the mean over 7 actions is 0.3 +- 0.05
+    for step in range(3):
+        assert abs(float(first[:, step].float().mean()) - 0.25) < 0.03
+        for mode, rows in enumerate((first[:, step], ~first[:, step])):
+            actions = chunks[rows, step]
+            assert torch.allclose(actions.mean(0), MEANS[mode], atol=0.01)
+            assert torch.allclose(actions.std(0), STDS[mode], rtol=0.1)
+    assert abs(float((first[:, 0] & first[:, 1]).float().mean()) - 0.25**2) < 0.02  # each step draws its own mode
+    noise = chunks[..., 0] - torch.where(first, MEANS[0], MEANS[1])
+    assert torch.corrcoef(noise.T).fill_diagonal_(0).abs().max() < 0.06
+
+
+def test_sampled_actions_stay_in_the_range_that_the_environment_accepts():
+    chunks = drawn("sample", means=torch.tensor([-0.99, 0.99]))
+    assert chunks.abs().max() == 1.0
+
+
+def test_an_l1_head_acts_the_same_in_all_three_ways():
+    head, x = heads()["l1"], torch.randn(4, 16)
+    likely, mode, sampled = (head.actions(x, how, torch.Generator()) for how in ("likely", "mode", "sample"))
+    assert torch.equal(likely, mode)
+    assert torch.equal(likely, sampled)

@@ -7,13 +7,16 @@ import sys
 import numpy as np
 import pytest
 import synthetic
+import torch
 from params_file import params_file
 from test_learn import ROOT, SECTIONS
 
 from t2s import cli
 from t2s.data import embeddings
+from t2s.lifelong.averages import Averages
 from t2s.lifelong.methods import LEARNERS
 from t2s.lifelong.progress import Progress
+from t2s.lifelong.sequential import Sequential
 from t2s.stages import learn
 
 INSTRUCTIONS = ["push the red cube", "lift the red cube"]
@@ -192,3 +195,58 @@ def test_a_full_disk_is_one_line_and_loses_no_epoch(arguments, tmp_path, monkeyp
     run(given, out)
     assert "continuing after epoch 1 of 4" in capsys.readouterr().err
     assert contents(out) == contents(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize("name", ["loss", "grad_norm"])
+def test_a_loss_that_is_not_finite_ends_the_job_at_once_and_nothing_of_it_is_kept(
+    arguments, tmp_path, monkeypatch, name, epoch
+):
+    given, out, steps = arguments("sequential"), tmp_path / "out", []
+    run(given, tmp_path / "undisturbed")
+
+    def diverge(self, windows):
+        steps.append(observe(self, windows))
+        return steps[-1] | ({name: float("nan")} if len(steps) == 2 * epoch - 1 else {})
+
+    observe = Sequential.observe
+    with monkeypatch.context() as patch:
+        patch.setattr(Sequential, "observe", diverge)
+        with pytest.raises(ValueError, match="diverged") as error:
+            run(given, out)
+    assert str(error.value) == (
+        f"blocks_object, sequential, seed 0, task 0: diverged in epoch {epoch}: {name} is nan; lower the learning rates"
+    )
+    assert len(steps) == 2 * epoch - 1  # an epoch has two steps
+    assert not out.exists()
+    assert list(entry(out).iterdir()) == []
+    run(given, out)
+    assert contents(out) == contents(tmp_path / "undisturbed")
+
+
+def test_real_divergence_is_one_line_without_a_policy(arguments, tmp_path):
+    given, out = arguments("sequential", lr=1.0e38, clip_norm=1.0e30), tmp_path / "out"
+    command = [sys.executable, "-m", "t2s", "learn", *given, "--out", str(out), "--cache", str(cache(out))]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: blocks_object, sequential, seed 0, task 0: diverged in epoch 1: ")
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.rglob("*.safetensors")] == ["language.safetensors"]
+
+
+def test_weights_that_the_last_step_made_infinite_are_not_kept(arguments, tmp_path, monkeypatch):
+    write = Averages.update
+    given, out, n_updates = arguments("sequential"), tmp_path / "out", []
+
+    def spoil(self):
+        write(self)
+        n_updates.append(1)
+        if len(n_updates) == 2 * N_EPOCHS:
+            with torch.no_grad():
+                next(iter(self.parameters)).fill_(float("inf"))
+
+    monkeypatch.setattr(Averages, "update", spoil)
+    with pytest.raises(ValueError, match="diverged in epoch 4: weights is inf"):
+        run(given, out)
+    assert list(entry(out).iterdir()) == []

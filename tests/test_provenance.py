@@ -16,12 +16,20 @@ import torch
 from params_file import params_file
 from test_doctor import git
 
+import t2s
 from t2s import cli
 from t2s.data import files, records
 
 ROOT = Path(__file__).parents[1]
 STUDY = synthetic.params(n_tasks=2, seeds=(0,))
-MANIFEST = {"file": "task0_demo.hdf5", "sha256": "ab" * 32, "n_demos": 50, "n_samples": 9, "source": "scripted"}
+MANIFEST = {
+    "file": "task0_demo.hdf5",
+    "sha256": "ab" * 32,
+    "n_demos": 50,
+    "n_samples": 9,
+    "source": "scripted",
+    "observations": "before",
+}
 
 
 @pytest.fixture
@@ -78,6 +86,7 @@ def test_data_and_params_are_named_by_their_digests(clone: Path) -> None:
             "sha256": MANIFEST["sha256"],
             "n_demos": 50,
             "source": "scripted",
+            "observations": "before",
             "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
         }
     }
@@ -91,7 +100,8 @@ def test_packages_and_machine_are_those_that_are_there(clone: Path) -> None:
     assert found["packages"] == {"torch": torch.__version__, "no-such-package-of-t2s": None}
     assert found["machine"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["machine"]["cpu"]
-    assert found["machine"]["openblas"] == os.environ.get("OPENBLAS_CORETYPE")
+    assert found["machine"]["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    assert found["machine"]["kernels"] == {name: os.environ.get(name) for name in t2s.KERNELS}
     assert all(torch.cuda.get_device_name(i) in gpu for i, gpu in enumerate(found["machine"]["gpus"]))
 
 

@@ -29,7 +29,7 @@ def run(command: str, folder: Path, *options: str, sections: dict[str, Any] | No
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of results with everything that the page shows."""
     folder = tmp_path_factory.mktemp("results")
-    synthetic.write(folder, synthetic.params()["study"], n_rollouts=4)
+    synthetic.write(folder, synthetic.params()["study"])
     run("metrics", folder)
     run("tables", folder)
     run("figures", folder, "--suite", "blocks_object")
@@ -107,7 +107,7 @@ def test_methods_keep_the_order_of_the_study(results: Path) -> None:
 def test_the_mean_over_several_suites_comes_first(tmp_path: Path) -> None:
     sections = synthetic.params(n_tasks=1)
     sections["study"]["suites"] = ["blocks_object", "blocks_goal"]
-    synthetic.write(tmp_path, sections["study"], n_rollouts=4)
+    synthetic.write(tmp_path, sections["study"])
     for command, *options in (["metrics"], ["tables"], ["report", "--out", str(tmp_path / "report.html")]):
         run(command, tmp_path, *options, sections=sections)
     titles = re.findall(r"<h2 id=.*?>(.*?)</h2>", (tmp_path / "report.html").read_text())

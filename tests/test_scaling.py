@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from t2s import params
-from t2s.model.scaling import active_groups, n_new_tokens, nearest, reused_tasks, similarities
+from t2s.model.scaling import SAME_SIMILARITY, active_groups, alike, n_new_tokens, reused_tasks, similarities
 
 VALUES = params.T2S(
     learner="t2s",
@@ -32,7 +32,21 @@ def test_similarity_is_the_cosine():
 
 def test_the_instruction_alone_finds_its_own_task():
     known = np.random.default_rng(0).normal(size=(10, 16))
-    assert [nearest(e, known) for e in known] == list(range(10))
+    assert [alike(e, known) for e in known] == [[j] for j in range(10)]
+
+
+def test_tasks_of_one_instruction_are_alike_whatever_the_words_that_ask_for_them():
+    known = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
+    known[3] = known[1]
+    assert [alike(e, known) for e in known] == [[0], [1, 3], [2], [1, 3]]
+    reworded = known[1] + np.float32(0.1) * known[0]
+    assert alike(reworded, known) == [1, 3]
+
+
+def test_instructions_a_little_less_similar_are_others():
+    angle = np.arccos(1 - 2 * SAME_SIMILARITY)
+    known = np.array([[1.0, 0.0], [np.cos(angle), np.sin(angle)]])
+    assert [alike(e, known) for e in known] == [[0], [1]]
 
 
 def test_language_reuses_the_most_similar_tasks_above_the_threshold():

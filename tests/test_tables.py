@@ -13,7 +13,9 @@ import pytest
 import synthetic
 from params_file import params_file
 
+from t2s import params
 from t2s.report import tables
+from t2s.statistics import captions
 
 METHODS = ("t2s", "sequential")
 
@@ -36,7 +38,7 @@ def read(results: Path, name: str) -> str:
 
 def test_every_table_comes_in_three_forms(results: Path) -> None:
     names = {path.name for path in (results / "tables").iterdir()}
-    stems = ("headline", "differences", "success", "tasks", "cost", "published")
+    stems = ("headline", "differences", "metrics", "success", "tasks", "cost", "published")
     assert names == {f"{stem}.{end}" for stem in stems for end in ("md", "tex", "csv")}
 
 
@@ -51,7 +53,7 @@ def test_the_headline_shows_the_metrics_in_percent(results: Path) -> None:
 def test_differences_are_those_of_the_first_method_and_the_others(results: Path) -> None:
     of_first, of_second = (json.loads((results / "metrics.json").read_text())["blocks_object"][m] for m in METHODS)
     row = pd.read_csv(results / "tables" / "differences.csv").set_index("Method").loc["sequential"]
-    for name in ("fwt", "fwt_final", "nbt", "auc"):
+    for name in ("fwt", "fwt_trained", "fwt_final", "nbt", "auc", "auc_final"):
         difference = row[f"{name}_mean"]
         assert difference == pytest.approx(of_first[name]["mean"] - of_second[name]["mean"], abs=2e-6)
         assert row[f"{name}_low"] <= difference <= row[f"{name}_high"]
@@ -61,7 +63,7 @@ def test_differences_are_those_of_the_first_method_and_the_others(results: Path)
 
 
 def test_the_headline_says_of_a_method_what_its_reader_must_know(results: Path) -> None:
-    assert not any(note in read(results, "headline.md") for note in tables.METHODS.values())
+    assert not any(note in read(results, "headline.md") for note in captions.METHODS.values())
     sections = synthetic.params()
     sections["study"]["methods"] = ["t2s", "packnet", "multitask"]
     folder = results.parent / "notes"
@@ -69,7 +71,7 @@ def test_the_headline_says_of_a_method_what_its_reader_must_know(results: Path) 
     for command in ("metrics", "tables"):
         arguments = ["--params", params_file(sections), "--results", str(folder)]
         subprocess.run([sys.executable, "-m", "t2s", command, *arguments], check=True)
-    shown = [method for method, note in tables.METHODS.items() if note in read(folder, "headline.md")]
+    shown = [method for method, note in captions.METHODS.items() if note in read(folder, "headline.md")]
     assert shown == ["packnet", "multitask"]
 
 
@@ -150,7 +152,9 @@ def test_our_numbers_say_that_they_are_a_reconstruction(results: Path) -> None:
 
 
 def test_where_the_kept_policy_was_rolled_out_is_said_as_the_protocol_has_it(results: Path) -> None:
-    assert "not used to choose it" in read(results, "headline.md")
+    assert "chosen on the initial states 0 to 19 and scored on 20 to 39: none of them chose it." in read(
+        results, "headline.md"
+    )
 
 
 def test_every_published_number_has_a_source_and_a_definition() -> None:
@@ -169,8 +173,67 @@ def test_published_numbers_stand_apart(results: Path) -> None:
 
 def test_percent_shows_an_interval_only_where_there_is_one() -> None:
     assert tables.percent(None) == "–"
-    assert tables.percent({"mean": 0.5, "low": 0.5, "high": 0.5}) == "50.0"
+    assert tables.percent({"mean": 0.5, "low": 0.5, "high": 0.5}) == tables.percent({"mean": 0.5}) == "50.0"
     assert tables.percent({"mean": 0.5, "low": 0.25, "high": 1.0}) == "50.0 (25.0 to 100.0)"
+
+
+@pytest.mark.parametrize(
+    ("n_rollouts", "offset", "said"),
+    [
+        (20, 20, "on the initial states 0 to 19 and scored on 20 to 39: none of them chose it."),
+        (4, 2, "on the initial states 0 to 3 and scored on 2 to 5: 2 of these chose it, so its score is too high"),
+        (30, 20, "on the initial states 0 to 29 and scored on 20 to 49: 10 of these chose it, so"),
+        (20, 40, "on the initial states 0 to 19 and scored on 0 to 9, 40 to 49: 10 of these chose it, so"),
+        (20, 0, "on the initial states 0 to 19 and scored on 0 to 19: all of them chose it, so its score is too high"),
+    ],
+)
+def test_which_states_chose_and_scored_is_derived_and_said(n_rollouts: int, offset: int, said: str) -> None:
+    protocol = params.Protocol(**synthetic.BLOCKS | {"n_rollouts": n_rollouts, "kept_offset": offset})
+    evaluate = params.Evaluate(protocol="p", reuse_records=True, protocols={"p": protocol})
+    assert said in captions.states(evaluate)
+
+
+@pytest.mark.parametrize(("n_points", "ceiling"), [(3, "66.7 %"), (6, "83.3 %"), (11, "90.9 %")])
+def test_the_ceiling_of_fwt_stands_under_every_table_that_has_it(results: Path, n_points: int, ceiling: str) -> None:
+    assert ceiling in captions.ceiling(n_points)
+    for name in ("headline", "differences", "metrics"):
+        assert captions.ceiling(len(synthetic.EPOCHS)) in read(results, f"{name}.md")
+
+
+def test_tokens_that_were_never_trained_are_counted(results: Path) -> None:
+    assert "kept at epoch 0" not in read(results, "headline.md")
+    tasks = pd.read_csv(results / "tasks.csv")
+    tasks.loc[tasks.task == 2, "chosen_epoch"] = 0
+    of_t2s, of_sequential = captions.untrained(tasks)
+    assert of_t2s.startswith("t2s: 2 of 4 later tasks were kept at epoch 0: the tokens that they added were never")
+    assert of_sequential == "sequential: 2 of 4 later tasks were kept at epoch 0."
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [([0], "one seed: they say nothing about another"), ([0, 1], "about a third"), ([0, 1, 2], "from 3; the tasks")],
+)
+def test_intervals_say_what_is_in_them(seeds: list[int], said: str) -> None:
+    study = params.Study(**synthetic.params()["study"] | {"seeds": seeds})
+    assert said in captions.intervals(study, 0.95)
+
+
+def test_the_table_of_metrics_defines_them_and_names_who_uses_them(results: Path) -> None:
+    table = pd.read_csv(results / "tables" / "metrics.csv").set_index("Metric")
+    assert table.Definition.notna().all()
+    assert "CLARE" in table["Used by"]["AUC, final"]
+    summary = json.loads((results / "metrics.json").read_text())["blocks_object"]
+    assert table.t2s["New tokens"] == f"{100 * summary['t2s']['new_token_share']['mean']:.1f}"
+    assert table.sequential["New tokens"] == "–"
+
+
+def test_published_numbers_are_those_of_the_suites_of_the_study() -> None:
+    rows = tables.read_published()
+    assert set(tables.published(rows, ["blocks_object"]).Method) == {"T2S"}
+    of_goal = tables.published(rows, ["blocks_object", "libero_goal"])
+    assert set(of_goal[of_goal.Method != "T2S"].Suite) == {"LIBERO-Goal"}
+    order = list(dict.fromkeys(rows[rows.suite == "LIBERO-Goal"].method))
+    assert list(dict.fromkeys(of_goal.Method[of_goal.Method != "T2S"])) == order
 
 
 def test_a_share_that_is_missing_is_a_dash() -> None:
@@ -178,7 +241,7 @@ def test_a_share_that_is_missing_is_a_dash() -> None:
         [dict.fromkeys(("task", "seed", "chosen_epoch"), 0) | {
             "suite": "s", "method": "m", "instruction": "i", "n_tokens_new": math.nan,
             "n_tokens_bank": math.nan, "new_token_share": math.nan, "new_parameter_share": 1.0,
-            "active": "[0]", "similarity": "{}",
+            "active": "[0]", "reused": "[]", "similarity": "{}",
         }]
     )  # fmt: skip
     row = tables.per_task(frame).iloc[0]
@@ -192,7 +255,7 @@ def test_a_share_that_is_missing_is_a_dash() -> None:
 
 
 def test_latex_needs_no_escaping_by_hand(results: Path) -> None:
-    text = read(results, "published.tex")
+    text = tables.latex("Published", tables.published(tables.read_published(), ["libero_goal"]), [])
     assert r"$\pm$" in text
     assert "±" not in text
     assert r"blocks\_object" in read(results, "headline.tex")

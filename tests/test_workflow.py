@@ -142,6 +142,11 @@ def test_every_method_seed_and_task_has_its_jobs(params: Path) -> None:
         ({"learn": {"lr": "fast"}}, "learn.lr: expected a valid number, got 'fast'"),
         ({"demos": {"n_demos": -3}}, "demos.n_demos: expected greater than 0, got -3"),
         ({"study": {"n_tasks": 11}}, "expected study.n_tasks <= 10 of blocks_object, got 11"),
+        ({"methods": {"no_reuse": {"of": "t3s"}}}, "methods.no_reuse.of: unknown method 't3s'; have ["),
+        (
+            {"study": {"suites": ["libero_object"]}, "demos": {"n_demos": 49}},
+            "expected demos.n_demos <= 48 for scripted",
+        ),
     ],
 )
 def test_a_mistake_in_the_params_is_one_line_and_starts_nothing(
@@ -190,6 +195,27 @@ def test_values_of_the_command_line_reach_the_commands(fresh: Path) -> None:
 def test_values_of_another_file_reach_the_commands(fresh: Path) -> None:
     (fresh / "other.yaml").write_text("demos: {n_demos: 7}\n")
     assert shown(fresh, "demos", "--configfile", "other.yaml")["demos"]["n_demos"] == 7
+
+
+ABLATIONS = ["no_reuse", "reuse_all", "random_reuse", "fixed_growth", "no_growth"]
+
+
+@pytest.mark.parametrize("how", ["--config", "--configfile", "params.yaml"])
+def test_a_value_of_t2s_reaches_its_ablations(params: Path, how: str) -> None:
+    change(params, {"study": {"methods": ABLATIONS, "n_tasks": 1}})
+    options = [how, "methods={t2s: {new_lr: 0.125}}"]
+    if how == "--configfile":
+        (params.parent / "other.yaml").write_text("methods: {t2s: {new_lr: 0.125}}\n")
+        options = [how, "other.yaml"]
+    if how == "params.yaml":
+        change(params, {"methods": {"t2s": {"new_lr": 0.125}}})
+        options = []
+    done = run(params.parent, "snakemake", "--dry-run", "--printshellcmds", "--cores", "1", *options)
+    lines = [line for line in done.stdout.splitlines() if "t2s learn " in line]
+    seen = {name: values for line in lines for name, values in given(params.parent, line)["methods"].items()}
+    assert {name: values["new_lr"] for name, values in seen.items()} == dict.fromkeys(ABLATIONS, 0.125)
+    assert not any("of" in values for values in seen.values())
+    assert len({json.dumps(values) for values in seen.values()}) == len(ABLATIONS)
 
 
 def test_a_rule_sees_only_its_sections(fresh: Path) -> None:
@@ -339,6 +365,20 @@ def test_a_value_of_one_method_relearns_that_method_alone(finished: Path) -> Non
     jobs = planned(finished, "--config", "methods={t2s: {new_lr: 0.001}}")
     assert jobs["learn"] == 2
     assert "demos" not in jobs
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_a_value_of_t2s_relearns_an_ablation_that_was_learned(fresh: Path) -> None:
+    study, learned = (
+        "study={methods: [no_reuse], n_tasks: 1}",
+        "results/runs/blocks_object/no_reuse/seed0/task0/learn.json",
+    )
+    done = run(fresh, "snakemake", "--cores", "2", learned, "--config", study)
+    assert done.returncode == 0, done.stdout
+    assert planned(fresh, learned, "--config", study) == {}
+    assert planned(fresh, learned, "--config", study, "methods={t2s: {new_lr: 0.001}}") == {"learn": 1}
+    assert planned(fresh, learned, "--config", study, "methods={er: {n_memories: 7}}") == {}
 
 
 @pytest.mark.slow

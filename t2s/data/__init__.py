@@ -9,4 +9,7 @@ An observation is a dict of numpy arrays with LIBERO's names:
 
 An action is float32 (7,) in [-1, 1] for robosuite's OSC_POSE: position delta, axis-angle delta,
 gripper (-1 opens, +1 closes).
+
+A demonstration pairs each action with the observation before it if it is scripted, as a rollout does, and with the
+observation after it if it is LIBERO's own. Its manifest says which.
 """

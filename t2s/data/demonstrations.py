@@ -19,6 +19,11 @@ IMAGES = ("agentview_rgb", "eye_in_hand_rgb")
 VECTORS = {"joint_states": 7, "gripper_states": 2}
 ACTION_DIM = 7
 OTHERS = {"robot_states": 9, "obs/ee_pos": 3, "obs/ee_ori": 3, "obs/ee_states": 6}  # LIBERO has these, t2s ignores them
+OBSERVATIONS = {"scripted": "before", "human": "after"}
+"""When an observation was made, before or after the action that it is paired with, by the source.
+
+Rollouts observe before they act. LIBERO's files pair every action with the observation after it.
+"""
 TOLERANCE = 1e-6  # human actions reach exactly 1, and rounding may exceed it
 
 
@@ -97,6 +102,21 @@ def source(path: Path) -> str:
     return str(_manifest(path)["source"]) if path.suffix == ".json" else _open(path, _source)
 
 
+def observations(path: Path) -> str:
+    """When the observations in an HDF5 file or a manifest were made: 'before' or 'after' the action paired with them.
+
+    Raises: as `read`.
+    """
+    if path.suffix != ".json":
+        return OBSERVATIONS[_open(path, _source)]
+    found = _manifest(path)["observations"]
+    if found not in OBSERVATIONS.values():
+        raise ValueError(
+            f"{path}: expected observations 'before' or 'after', got {found!r}; run `snakemake --forcerun {path}`"
+        )
+    return str(found)
+
+
 def check(path: Path, image_size: int, n_demos: int, instructions: Sequence[str]) -> int:
     """Check a whole file in LIBERO's layout, and return the number of steps of all demonstrations.
 
@@ -122,7 +142,8 @@ def _open(path: Path, use: Callable[[Any], Result]) -> Result:
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
-        return {key: manifest[key] for key in ("file", "sha256", "n_demos", "instruction", "source")}
+        keys = ("file", "sha256", "n_demos", "instruction", "source")
+        return {key: manifest[key] for key in keys} | {"observations": manifest.get("observations")}
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: not a readable manifest of demonstrations: {error}") from None
 
@@ -155,7 +176,10 @@ def _instruction(file: Any) -> str:
 
 
 def _source(file: Any) -> str:
-    return str(file["data"].attrs.get("source", "human"))
+    found = str(file["data"].attrs.get("source", "human"))
+    if found not in OBSERVATIONS:
+        raise ValueError(f"unknown source '{found}'; have {sorted(OBSERVATIONS)}")
+    return found
 
 
 def _check_all(file: Any, image_size: int, n_demos: int, instructions: Sequence[str]) -> int:

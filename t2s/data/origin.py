@@ -43,11 +43,27 @@ def installed(name: str) -> str | None:
 
 
 def cpu() -> str:
-    """The name of the processor."""
+    """The name of the processor, with the numbers of its family and model: virtual machines shorten the name."""
+    found = _cpuinfo()
+    name = found.get("model name") or platform.processor() or platform.machine()
+    numbers = [
+        f"{key.removeprefix('cpu ')} {found[key]}" for key in ("cpu family", "model", "stepping") if key in found
+    ]
+    return f"{name} ({', '.join(numbers)})" if numbers else name
+
+
+def vector_instructions() -> list[str]:
+    """The vector instructions that the processor offers, whether they are used or not; empty if unknown."""
+    found = _cpuinfo()
+    words = (found.get("flags") or found.get("Features") or "").split()
+    return sorted(word for word in words if word.startswith(("avx", "fma", "amx", "asimd", "sve")))
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    first = info.read_text().partition("\n\n")[0] if info.is_file() else ""
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
 
 
 def gpus() -> list[str]:

@@ -32,10 +32,12 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def load_policy(source: str, method: str, checkpoints: Sequence[Path], task_emb: np.ndarray, sample: bool) -> Actor:
+def load_policy(
+    source: str, method: str, checkpoints: Sequence[Path], task_emb: np.ndarray, actions: params.Actions
+) -> Actor:
     """The policy for one task embedding (d,), after the tasks of `checkpoints` were learned in this order.
 
-    With `sample`, the policy samples its actions.
+    `actions`: how a chunk gives actions (t2s/model/head.py).
 
     Raises: ValueError when a checkpoint is damaged or does not fit the network.
     """
@@ -43,4 +45,4 @@ def load_policy(source: str, method: str, checkpoints: Sequence[Path], task_emb:
     torch.set_num_threads(1)
     device = pick_device(settings.learn.device)
     kept = [checkpoint.read(path) for path in checkpoints]
-    return learner.actor(settings, kept, task_emb, sample, device)
+    return learner.actor(settings, kept, task_emb, actions, device)

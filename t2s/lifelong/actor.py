@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from t2s import params
+from t2s.lifelong.checkpoint import PICTURE, fingerprint
 from t2s.model.policy import PolicyNetwork
+from t2s.model.scene import Picture, nearest_picture, picture
 
 Observation = dict[str, np.ndarray]
 """One observation, in the format of t2s.data."""
@@ -19,30 +22,37 @@ Observation = dict[str, np.ndarray]
 class Actor:
     """A policy for one instruction. It executes `replan_every` actions of a chunk, then predicts the next chunk.
 
-    `fingerprint`: a hash of the tensors that act on this instruction, the task embedding and `sample`.
+    If several tasks share the instruction, it has a network and a picture for each. At the first observation of an
+    episode, the nearest picture decides which network acts.
+
+    `fingerprint`: a hash of the tensors that may act on this instruction, the pictures, the task embedding and
+    `actions`.
     """
 
     def __init__(
         self,
-        network: PolicyNetwork,
+        networks: Sequence[PolicyNetwork],
+        pictures: Sequence[Picture],
         task_emb: Float[np.ndarray, "d"],
         policy: params.Policy,
-        sample: bool,
-        fingerprint: str,
+        actions: params.Actions,
     ) -> None:
-        self.network = network.eval()
-        self.device = next(network.parameters()).device
+        """`pictures`: one for each network; none if there is only one network."""
+        self.networks, self.pictures = [network.eval() for network in networks], pictures
+        self.network, self.is_chosen = self.networks[0], len(networks) == 1
+        self.fingerprint = _fingerprint(networks, pictures, {"task_emb": task_emb.tolist(), "actions": actions})
+        self.device = next(self.network.parameters()).device
         self.task_emb = torch.from_numpy(task_emb).to(self.device)[None]
         self.replan_every = policy.replan_every
-        self.generator = torch.Generator(self.device) if sample else None
-        self.fingerprint = fingerprint
+        self.actions = actions
+        self.generator = torch.Generator(self.device)
         self.plan: deque[np.ndarray] = deque()
 
     def reset(self, seed: int) -> None:
-        """Starts an episode. `seed` determines all sampling of actions in it."""
+        """Starts an episode. `seed` determines all actions that are drawn in it."""
         self.plan.clear()
-        if self.generator is not None:
-            self.generator.manual_seed(seed)
+        self.is_chosen = len(self.networks) == 1
+        self.generator.manual_seed(seed)
 
     @torch.no_grad()
     def act(self, observe: Callable[[], Observation]) -> Float[np.ndarray, "7"]:
@@ -51,7 +61,18 @@ class Actor:
         Calls `observe` only to predict a new chunk, because rendering takes most of the time of a rollout.
         """
         if not self.plan:
-            batch = {k: torch.from_numpy(v).to(self.device)[None] for k, v in observe().items()}
-            chunk = self.network.actions(batch, self.task_emb, self.generator)[0]
+            observation = observe()
+            if not self.is_chosen:
+                seen = picture(observation["agentview_rgb"][None])
+                self.network, self.is_chosen = self.networks[nearest_picture(seen, self.pictures)], True
+            batch = {k: torch.from_numpy(v).to(self.device)[None] for k, v in observation.items()}
+            chunk = self.network.actions(batch, self.task_emb, self.actions, self.generator)[0]
             self.plan.extend(chunk[: self.replan_every].cpu().numpy())
         return self.plan.popleft()
+
+
+def _fingerprint(networks: Sequence[PolicyNetwork], pictures: Sequence[Picture], facts: dict[str, Any]) -> str:
+    tensors = {f"{PICTURE}/{i}": torch.from_numpy(known) for i, known in enumerate(pictures)}
+    for i, network in enumerate(networks):
+        tensors |= {f"network/{i}/{name}": tensor for name, tensor in network.state_dict().items()}
+    return fingerprint(tensors, facts)

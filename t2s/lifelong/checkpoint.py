@@ -17,9 +17,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from t2s.data.files import MEND, atomic
+from t2s.model.scene import Picture
 
 TASK_EMB = "task_emb"
 """Name of the task embedding among the tensors of a checkpoint."""
+PICTURE = "picture"
+"""Name of the picture of the task's scene, uint8 (8, 8, 3), among the tensors of a checkpoint (t2s/model/scene.py)."""
+CUES = (TASK_EMB, PICTURE)
+"""What finds the task at test time. These tensors are no parameters."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,23 @@ def known_embeddings(checkpoints: Sequence[Checkpoint]) -> Float[np.ndarray, "k 
     return np.stack([c.tensors[TASK_EMB].numpy() for c in checkpoints])
 
 
+def known_picture(checkpoint: Checkpoint) -> Picture:
+    """The picture of the scene that is stored in this checkpoint.
+
+    Raises: ValueError when it has none.
+    """
+    if PICTURE not in checkpoint.tensors:
+        task = checkpoint.header["task"]
+        raise ValueError(
+            f"checkpoint of task {task}: expected '{PICTURE}', because tasks share its instruction, got none"
+        )
+    found: Picture = checkpoint.tensors[PICTURE].numpy()
+    return found
+
+
 def n_parameters(checkpoints: Sequence[Checkpoint]) -> int:
-    """The number of scalars in these checkpoints, without the task embeddings."""
-    return sum(t.numel() for c in checkpoints for name, t in c.tensors.items() if name != TASK_EMB)
+    """The number of scalars in these checkpoints, without task embeddings and pictures."""
+    return sum(t.numel() for c in checkpoints for name, t in c.tensors.items() if name not in CUES)
 
 
 def fingerprint(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from t2s import params
 from t2s.lifelong.checkpoint import Checkpoint
 from t2s.lifelong.learner import Windows
 from t2s.lifelong.sequential import Sequential
+from t2s.model.scene import Picture
 
 FISHER = "fisher"
 """Part of a checkpoint: F of the tasks before it, keyed by the names of the network's parameters."""
@@ -37,8 +38,8 @@ class EWC(Sequential):
     def reads(cls, task: int) -> list[int]:
         return list(range(max(0, task - 1), task + 1))
 
-    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
-        super().start_task(task, task_emb, earlier)
+    def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
+        super().start_task(task, task_emb, picture, earlier)
         self.anchor = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         before = earlier[-1].part(FISHER) if earlier else {}
         self.fisher = {name: f.to(self.device) for name, f in before.items()}

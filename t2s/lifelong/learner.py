@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from t2s import params
 from t2s.lifelong.actor import Actor
-from t2s.lifelong.checkpoint import Checkpoint
+from t2s.lifelong.checkpoint import PICTURE, TASK_EMB, Checkpoint, known_picture
 from t2s.model.policy import Batch, PolicyNetwork
+from t2s.model.scene import Picture
 
 
 class Windows(NamedTuple):
@@ -46,6 +47,7 @@ class Learner(ABC):
 
     network: PolicyNetwork
     task_emb: Tensor
+    picture: Tensor
     trainable: list[nn.Parameter]
     lr: float
 
@@ -54,8 +56,10 @@ class Learner(ABC):
         self.lr = settings.learn.lr
 
     @abstractmethod
-    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
+    def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
         """Builds the network for `task` with embedding (d,) from the kept checkpoints of tasks 0..task-1.
+
+        `picture`: what the demonstrations of the task see first.
 
         Raises: ValueError when a checkpoint does not fit the network.
         """
@@ -71,20 +75,43 @@ class Learner(ABC):
         An entry is None where the method has no such quantity.
         """
 
+    def cues(self) -> dict[str, Tensor]:
+        """What finds this task at test time, for its checkpoint."""
+        return {TASK_EMB: self.task_emb, PICTURE: self.picture}
+
     @classmethod
     @abstractmethod
+    def candidates(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> list[int]:
+        """The tasks whose networks may act for a task embedding (d,). Several if tasks share the instruction."""
+
+    @classmethod
+    @abstractmethod
+    def acting(
+        cls, settings: Settings, checkpoints: Sequence[Checkpoint], task: int, task_emb_dim: int
+    ) -> PolicyNetwork:
+        """The network that acts on `task`, after the tasks of `checkpoints` were learned.
+
+        Raises: ValueError when a checkpoint does not fit the network.
+        """
+
+    @classmethod
     def actor(
         cls,
         settings: Settings,
         checkpoints: Sequence[Checkpoint],
         task_emb: np.ndarray,
-        sample: bool,
+        actions: params.Actions,
         device: torch.device,
     ) -> Actor:
         """The policy for a task embedding (d,), after the tasks of `checkpoints` were learned. It gets no task id.
 
-        Raises: ValueError when a checkpoint does not fit the network.
+        Raises: ValueError when a checkpoint does not fit the network, or when several tasks share the instruction and
+            the checkpoint of one has no picture.
         """
+        tasks = cls.candidates(checkpoints, task_emb)
+        networks = [cls.acting(settings, checkpoints, task, len(task_emb)).to(device) for task in tasks]
+        pictures = [known_picture(checkpoints[task]) for task in tasks] if len(tasks) > 1 else []
+        return Actor(networks, pictures, task_emb, settings.policy, actions)
 
     @classmethod
     def reads(cls, task: int) -> list[int]:

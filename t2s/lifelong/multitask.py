@@ -19,6 +19,7 @@ from torch import Tensor
 
 from t2s.lifelong.checkpoint import Checkpoint
 from t2s.lifelong.sequential import Sequential
+from t2s.model.scene import Picture
 
 
 class Multitask(Sequential):
@@ -28,8 +29,8 @@ class Multitask(Sequential):
     def reads(cls, task: int) -> list[int]:
         return list(range(task + 1))
 
-    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
-        super().start_task(task, task_emb, [])
+    def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
+        super().start_task(task, task_emb, picture, [])
 
     def pool(self, n_windows: Sequence[int]) -> Int[Tensor, "n"]:
         """Indices of all windows of all tasks so far."""

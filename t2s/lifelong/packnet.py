@@ -12,7 +12,8 @@ Deviations:
 - Weights of other tasks are restored after every step, because the weight decay of AdamW would move them, as it does in
   LIBERO.
 - Gradients are masked before clipping, not after.
-- The nearest known instruction selects the task at test time, as in t2s. PackNet is given the task id.
+- The nearest known instruction selects the task at test time, and the scene if tasks share it, as in t2s. PackNet is
+  given the task id.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from t2s import params
-from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, known_embeddings
+from t2s.lifelong.checkpoint import Checkpoint, known_embeddings
 from t2s.lifelong.learner import Windows
 from t2s.lifelong.sequential import Sequential
-from t2s.model.scaling import nearest
+from t2s.model.scaling import alike
+from t2s.model.scene import Picture
 
 OWNER = "owner"
 """Part of a checkpoint: the task that owns each weight, counted from 1. Free weights have 0."""
@@ -39,8 +41,8 @@ OWNER = "owner"
 class PackNet(Sequential):
     """Shares the weights of one network among the tasks. A checkpoint holds all weights and their owners."""
 
-    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
-        super().start_task(task, task_emb, earlier)
+    def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
+        super().start_task(task, task_emb, picture, earlier)
         weights = {name: p for name, p in self.network.named_parameters() if p.dim() > 1}
         if earlier:
             if not earlier[-1].header["finished"]:
@@ -100,7 +102,7 @@ class PackNet(Sequential):
         # Averages include steps before pruning, so freed weights would not be exactly zero.
         packed = {name: torch.where(owner > 0, kept.tensors[name], 0.0) for name, owner in self.owner.items()}
         header = {"task": self.task, "finished": self.pruned}
-        return Checkpoint(kept.tensors | packed | self._owners() | {TASK_EMB: self.task_emb}, header)
+        return Checkpoint(kept.tensors | packed | self._owners() | self.cues(), header)
 
     def state(self) -> Checkpoint:
         kept = super().state()
@@ -129,8 +131,11 @@ class PackNet(Sequential):
         return counts | {"n_parameters_new": n}
 
     @classmethod
-    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
-        task = nearest(task_emb, known_embeddings(checkpoints))
+    def candidates(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> list[int]:
+        return alike(task_emb, known_embeddings(checkpoints))
+
+    @classmethod
+    def merged(cls, checkpoints: Sequence[Checkpoint], task: int) -> Checkpoint:
         latest = checkpoints[-1]
         tensors = dict(latest.tensors)
         for name, owner in latest.part(OWNER).items():

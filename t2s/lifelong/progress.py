@@ -74,8 +74,7 @@ class Progress:
             state = self._read(eval_epochs)
         except ValueError as error:
             print(f"resume: starting over: {error}", file=sys.stderr)
-            for path in [self.path, *self.folder.glob("epoch*.safetensors")]:  # do not mix old files with new ones
-                path.unlink()
+            self.forget()  # do not mix old files with new ones
             return None
         rows: Rows = state.header["rows"]
         run.learner.load_state(state)
@@ -85,6 +84,11 @@ class Progress:
         run.generator.set_state(state.tensors["generator"])
         print(f"resume: continuing after epoch {len(rows)} of {max(eval_epochs)}: {self.path}", file=sys.stderr)
         return rows
+
+    def forget(self) -> None:
+        """Deletes the state and the policies."""
+        for path in [self.path, *self.folder.glob("epoch*.safetensors")]:
+            path.unlink(missing_ok=True)
 
     def _read(self, eval_epochs: Sequence[int]) -> Checkpoint:
         state = checkpoint.read(self.path)

@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2s.lifelong.actor import Actor
-from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, fingerprint
+from t2s.lifelong.checkpoint import CUES, Checkpoint
 from t2s.lifelong.learner import Learner, Settings
 from t2s.model.maps import Plain
 from t2s.model.policy import PolicyNetwork
+from t2s.model.scene import Picture
 
 
 class Sequential(Learner):
     """Trains all parameters on every task. A checkpoint holds the whole network."""
 
-    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
+    def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
         self.task = task
-        self.task_emb = torch.from_numpy(task_emb)
+        self.task_emb, self.picture = torch.from_numpy(task_emb), torch.from_numpy(picture)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.network = PolicyNetwork(self.settings.policy, len(task_emb), Plain())
@@ -49,29 +49,27 @@ class Sequential(Learner):
         }
 
     @classmethod
-    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
-        """The weights that act for a task embedding (d,), after the tasks of `checkpoints` were learned."""
-        return checkpoints[-1]
+    def candidates(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> list[int]:
+        """The last task: its network acts on all tasks, so nothing has to be chosen."""
+        return [len(checkpoints) - 1]
 
     @classmethod
-    def actor(
-        cls,
-        settings: Settings,
-        checkpoints: Sequence[Checkpoint],
-        task_emb: np.ndarray,
-        sample: bool,
-        device: torch.device,
-    ) -> Actor:
-        network = PolicyNetwork(settings.policy, len(task_emb), Plain())
-        load(network, cls.acting(checkpoints, task_emb))
-        facts = {"task_emb": task_emb.tolist(), "sample": sample}
-        name = fingerprint(network.state_dict(), facts)
-        return Actor(network.to(device), task_emb, settings.policy, sample, name)
+    def merged(cls, checkpoints: Sequence[Checkpoint], task: int) -> Checkpoint:
+        """The weights that act on `task`, after the tasks of `checkpoints` were learned."""
+        return checkpoints[task]
+
+    @classmethod
+    def acting(
+        cls, settings: Settings, checkpoints: Sequence[Checkpoint], task: int, task_emb_dim: int
+    ) -> PolicyNetwork:
+        network = PolicyNetwork(settings.policy, task_emb_dim, Plain())
+        load(network, cls.merged(checkpoints, task))
+        return network
 
 
 def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The tensors of a checkpoint that belong to the network. The names of other parts contain a `/`."""
-    return {name: t for name, t in checkpoint.tensors.items() if "/" not in name and name != TASK_EMB}
+    return {name: t for name, t in checkpoint.tensors.items() if "/" not in name and name not in CUES}
 
 
 def load(network: PolicyNetwork, checkpoint: Checkpoint) -> None:

@@ -1,7 +1,8 @@
 """t2s: Tokenized Skill Scaling (arXiv 2508.01167), as reconstructed in docs/method.md.
 
 Every map is a Pattention. The first task learns the base group. For each later task, its instruction decides which
-earlier tasks to reuse and how many tokens to add; only the added tokens are trained.
+earlier tasks to reuse and how many tokens to add; only the added tokens are trained. At test time, the nearest known
+instruction selects the groups that act, and the scene decides between tasks that share it (t2s/model/scene.py).
 """
 
 from __future__ import annotations
@@ -13,23 +14,26 @@ import numpy as np
 import torch
 
 from t2s import params
-from t2s.lifelong.actor import Actor
-from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, fingerprint, known_embeddings
+from t2s.lifelong.checkpoint import Checkpoint, known_embeddings
 from t2s.lifelong.learner import Learner, Settings
 from t2s.model.bank import Bank
 from t2s.model.maps import Tokenised
 from t2s.model.policy import PolicyNetwork
-from t2s.model.scaling import active_groups, n_new_tokens, nearest, reused_tasks, similarities
+from t2s.model.scaling import active_groups, alike, n_new_tokens, reused_tasks, similarities
+from t2s.model.scene import Picture
 
 
 class T2S(Learner):
-    """Learns one group of tokens per task. A checkpoint is a delta: that group, the active groups and the embedding."""
+    """Learns one group of tokens per task.
 
-    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
+    A checkpoint is a delta: that group, the active groups, the embedding and the picture of the scene.
+    """
+
+    def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
         values = self.settings.method
         assert isinstance(values, params.T2S)
         self.task, self.known = task, earlier
-        self.task_emb = torch.from_numpy(task_emb)
+        self.task_emb, self.picture = torch.from_numpy(task_emb), torch.from_numpy(picture)
         self.similarity = similarities(task_emb, known_embeddings(earlier)) if earlier else np.zeros(0)
         self.network, self.bank = rebuild(self.settings, earlier, len(task_emb))
         generator = torch.Generator().manual_seed(1000 * self.seed + task)
@@ -52,7 +56,7 @@ class T2S(Learner):
         self.trainable = self.bank.train_only(task)
 
     def checkpoint(self) -> Checkpoint:
-        tensors = dict(self.bank.group(self.task)) | {TASK_EMB: self.task_emb}
+        tensors = dict(self.bank.group(self.task)) | self.cues()
         return Checkpoint(tensors, {"task": self.task, "active": self.active})
 
     def counts(self) -> dict[str, Any]:
@@ -66,21 +70,18 @@ class T2S(Learner):
         }
 
     @classmethod
-    def actor(
-        cls,
-        settings: Settings,
-        checkpoints: Sequence[Checkpoint],
-        task_emb: np.ndarray,
-        sample: bool,
-        device: torch.device,
-    ) -> Actor:
-        task = nearest(task_emb, known_embeddings(checkpoints))
+    def candidates(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> list[int]:
+        return alike(task_emb, known_embeddings(checkpoints))
+
+    @classmethod
+    def acting(
+        cls, settings: Settings, checkpoints: Sequence[Checkpoint], task: int, task_emb_dim: int
+    ) -> PolicyNetwork:
+        """The network with the active groups of `task` and no others."""
         active = checkpoints[task].header["active"]
-        network, bank = rebuild(settings, [checkpoints[j] for j in active], len(task_emb))
+        network, bank = rebuild(settings, [checkpoints[j] for j in active], task_emb_dim)
         bank.activate(active)
-        tensors = dict(network.state_dict())
-        facts = {"task_emb": task_emb.tolist(), "sample": sample, "active": active}
-        return Actor(network.to(device), task_emb, settings.policy, sample, fingerprint(tensors, facts))
+        return network
 
 
 def rebuild(settings: Settings, checkpoints: Sequence[Checkpoint], task_emb_dim: int) -> tuple[PolicyNetwork, Bank]:

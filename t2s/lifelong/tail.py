@@ -10,7 +10,7 @@ fusion module and head that are trained as well.
 Deviations:
 - The base is the network of the first task, as in t2s. TAIL's base is far larger and pretrained on other data.
 - Every map has an adapter, and nothing else is trained.
-- The nearest known instruction selects the adapters. TAIL is told which adapters to use.
+- The nearest known instruction selects the adapters, and the scene if tasks share it. TAIL is told which to use.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from t2s import params
-from t2s.lifelong.checkpoint import TASK_EMB, Checkpoint, known_embeddings, n_parameters
+from t2s.lifelong.checkpoint import Checkpoint, known_embeddings, n_parameters
 from t2s.lifelong.sequential import Sequential, weights
-from t2s.model.scaling import nearest
+from t2s.model.scaling import alike
+from t2s.model.scene import Picture
 
 DOWN, UP = "down", "up"
 """Parts of the checkpoint of a later task: D_k and U_k, keyed by the names of the maps."""
@@ -58,10 +59,10 @@ class Adapter(nn.Module):
 class TAIL(Sequential):
     """Trains all weights on the first task, and only adapters on later tasks. A checkpoint holds what was trained."""
 
-    def start_task(self, task: int, task_emb: np.ndarray, earlier: Sequence[Checkpoint]) -> None:
+    def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
         values = self.settings.method
         assert isinstance(values, params.TAIL)
-        super().start_task(task, task_emb, earlier[:1])
+        super().start_task(task, task_emb, picture, earlier[:1])
         self.n_before = n_parameters(earlier)
         self.adapters: dict[str, Adapter] = {}
         if task == 0:
@@ -81,7 +82,7 @@ class TAIL(Sequential):
         else:
             tensors = {f"{DOWN}/{name}": a.down for name, a in self.adapters.items()}
             tensors |= {f"{UP}/{name}": a.up for name, a in self.adapters.items()}
-        return Checkpoint(tensors | {TASK_EMB: self.task_emb}, {"task": self.task})
+        return Checkpoint(tensors | self.cues(), {"task": self.task})
 
     def counts(self) -> dict[str, Any]:
         n = sum(p.numel() for p in self.trainable)
@@ -89,8 +90,11 @@ class TAIL(Sequential):
         return super().counts() | parameters | {"active": [0] if self.task else []}
 
     @classmethod
-    def acting(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> Checkpoint:
-        task = nearest(task_emb, known_embeddings(checkpoints))
+    def candidates(cls, checkpoints: Sequence[Checkpoint], task_emb: np.ndarray) -> list[int]:
+        return alike(task_emb, known_embeddings(checkpoints))
+
+    @classmethod
+    def merged(cls, checkpoints: Sequence[Checkpoint], task: int) -> Checkpoint:
         tensors = weights(checkpoints[0])
         down, up = checkpoints[task].part(DOWN), checkpoints[task].part(UP)
         for name in down:

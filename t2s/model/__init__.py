@@ -1,1 +1,1 @@
-"""The policy network: Pattention, the token bank, language-guided scaling, encoders and action heads."""
+"""The policy network: Pattention, the token bank, language-guided scaling, scenes, encoders and action heads."""

@@ -4,7 +4,16 @@
           a: (H, 7) as one vector
     L1:   |a - tanh(mu)|
 
-Each mode describes a whole chunk, so all actions of a chunk come from the same mode.
+Each mode describes a whole chunk. How a chunk gives actions is `evaluate.protocols.*.actions` in params.yaml:
+
+    likely    the mean of the most likely mode
+    mode      the mean of a mode that is drawn once a chunk
+    sample    at every step, a mode and then an action of this step: N(tanh(mu_m), sigma_m), clipped to [-1, 1]
+
+LIBERO acts by `sample` (`low_eval_noise: false`). It predicts from a new observation at every step. Here all steps of a
+chunk have the mixture of the observation that the chunk was predicted from, so only the drawing is new at every step.
+The clipping changes nothing: robosuite's controller clips its input to [-1, 1], and the gripper uses only the sign.
+An L1 head gives one chunk, so all three are the same.
 """
 
 from __future__ import annotations
@@ -33,15 +42,17 @@ class L1Head(nn.Module):
         self.chunk_len = policy.chunk_len
         self.out = maps.head(policy.embed_dim, policy.chunk_len * ACTION_DIM)
 
-    def actions(self, x: Float[Tensor, "b d"], generator: torch.Generator | None) -> Float[Tensor, "b h 7"]:
-        """The predicted chunk. The head is deterministic and ignores `generator`."""
+    def actions(
+        self, x: Float[Tensor, "b d"], how: params.Actions, generator: torch.Generator | None
+    ) -> Float[Tensor, "b h 7"]:
+        """The predicted chunk. The head is deterministic and ignores `how` and `generator`."""
         return torch.tanh(self.out(x)).unflatten(-1, (self.chunk_len, ACTION_DIM))
 
     def loss(
         self, x: Float[Tensor, "b d"], target: Float[Tensor, "b h 7"], valid: Bool[Tensor, "b h"]
     ) -> Float[Tensor, ""]:
         """Mean absolute error over the actions that `valid` marks, those inside the demonstration."""
-        error = (self.actions(x, None) - target).abs().mean(-1)
+        error = (self.actions(x, "likely", None) - target).abs().mean(-1)
         return (error * valid).sum() / valid.sum()
 
 
@@ -62,17 +73,23 @@ class GMMHead(nn.Module):
     def stds(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b m h 7"]:
         return MIN_STD + (MAX_STD - MIN_STD) * torch.sigmoid(self.scale(x)).unflatten(-1, self.shape)
 
-    def actions(self, x: Float[Tensor, "b d"], generator: torch.Generator | None) -> Float[Tensor, "b h 7"]:
-        """The mean of one mode: the most likely mode, or one sampled with `generator`.
-
-        LIBERO also samples the mode and adds almost no noise to its mean.
-        """
-        logits = self.logits(x)
-        if generator is None:
-            mode = logits.argmax(-1)
+    def actions(
+        self, x: Float[Tensor, "b d"], how: params.Actions, generator: torch.Generator | None
+    ) -> Float[Tensor, "b h 7"]:
+        """A chunk of actions. `mode` and `sample` draw with `generator`; None is torch's own."""
+        logits, means = self.logits(x), self.means(x)
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        steps = torch.arange(means.shape[2], device=x.device)
+        if how == "likely":
+            modes = logits.argmax(-1, keepdim=True)
         else:
-            mode = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
-        return self.means(x)[torch.arange(len(x), device=x.device), mode]
+            n_draws = 1 if how == "mode" else len(steps)
+            modes = torch.multinomial(logits.softmax(-1), n_draws, replacement=True, generator=generator)
+        chunk: Tensor = means[rows, modes, steps]  # (b, h, 7)
+        if how != "sample":
+            return chunk
+        noise = torch.randn(chunk.shape, generator=generator, device=x.device)
+        return (chunk + self.stds(x)[rows, modes, steps] * noise).clamp(-1, 1)
 
     def loss(
         self, x: Float[Tensor, "b d"], target: Float[Tensor, "b h 7"], valid: Bool[Tensor, "b h"]

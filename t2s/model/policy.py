@@ -110,10 +110,10 @@ class PolicyNetwork(nn.Module):
         return _norm(x[:, -1])
 
     def actions(
-        self, batch: Batch, task_emb: Float[Tensor, "b e"], generator: torch.Generator | None
+        self, batch: Batch, task_emb: Float[Tensor, "b e"], how: params.Actions, generator: torch.Generator | None
     ) -> Float[Tensor, "b h 7"]:
-        """A chunk of actions in [-1, 1]; sampled when `generator` is given."""
-        return self.head.actions(self.features(batch, task_emb), generator)
+        """A chunk of actions in [-1, 1]. `how` is explained in t2s/model/head.py; `generator` is used to draw."""
+        return self.head.actions(self.features(batch, task_emb), how, generator)
 
     def loss(
         self,

@@ -269,13 +269,14 @@ def language(drawing: Drawing) -> Figure:
     _heatmap(axes[0], _pairs(first.similarity, n), fmt=".2f", vmax=1.0)
     axes[0].set_title("similarity of instructions")
     axes[0].set_ylabel("task")
+    known = _pairs(first.similarity, n).notna()
     for ax, method in zip(axes[1:], methods, strict=True):
-        active = rows[rows.method == method].active
-        reused = _pairs([json.dumps(dict.fromkeys(json.loads(a), 1)) for a in active], n)
-        known = _pairs(first.similarity, n).notna()
-        cmap = ListedColormap([(0.9, 0.9, 0.9), drawing.colours[method]])
-        _heatmap(ax, reused.fillna(0).where(known), fmt="", vmax=1, cmap=cmap)
-        ax.set_title(f"what {method} reuses (filled)")
+        of_method = rows[rows.method == method]
+        acting, chosen = (_pairs(map(_ones, column), n).fillna(0) for column in (of_method.active, of_method.reused))
+        colour = drawing.colours[method]
+        cmap = ListedColormap([(0.93, 0.93, 0.93), tuple(0.65 + 0.35 * part for part in colour), colour])
+        _heatmap(ax, (acting + chosen).clip(upper=2).where(known), fmt="", vmax=2, cmap=cmap)
+        ax.set_title(f"{method}: chosen (dark), acts too (light)")
         ax.set_ylabel("task")
     for ax in axes:
         ax.set_xlabel("earlier task")
@@ -370,6 +371,11 @@ def _pairs(values: Any, n: int) -> pd.DataFrame:
     """A table [task, earlier task] from one JSON object `{earlier task: value}` per task."""
     rows = [{int(j): v for j, v in json.loads(text).items()} for text in values]
     return pd.DataFrame(rows, index=range(n), columns=range(n), dtype=float).iloc[1:, : n - 1]
+
+
+def _ones(tasks: str) -> str:
+    """The tasks of a JSON list, each with the value 1."""
+    return json.dumps(dict.fromkeys(json.loads(tasks), 1))
 
 
 def _success_axis(ax: Axes) -> None:

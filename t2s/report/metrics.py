@@ -4,54 +4,79 @@ Reads, in a folder of results of either form (t2s.data.results): the episodes, a
 Writes there: metrics.json; headline.json, the few metrics by which runs are compared; success.csv, every cell with its
 Wilson interval; tasks.csv.
 
-c[k, j] is the success on task j after learning task k; c[k, k, e] is that on task k after e epochs of learning it.
-Source: LIBERO, arXiv 2306.03310, section 4.3 and libero/lifelong/metric.py.
+The metrics are defined in t2s.statistics.definitions, their intervals in t2s.statistics.intervals.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from t2s import params
 from t2s.data import files, results
-from t2s.params import MEAN, Metrics, Study
+from t2s.model import scaling
+from t2s.params import MEAN, Evaluate, Metrics, Study
+from t2s.statistics import cells, definitions, intervals, shares
 
 HEADLINE: Final = ("fwt", "fwt_final", "nbt", "auc", "new_token_share")
-COMPARED: Final = ("fwt", "fwt_final", "nbt", "auc")
-"""The metrics of a `difference`: the study's first method minus another method, task by task."""
-
-SHARES: Final = ("new_token_share", "new_parameter_share", "delta_byte_share")
+COMPARED: Final = ("fwt", "fwt_trained", "fwt_final", "nbt", "auc", "auc_final")
+"""The metrics of a `difference`: the study's first method minus another method."""
+MACHINE: Final = ("cpu", "device", "gl")
+"""Versions of a record that tell machines apart; all others must be the same within a suite."""
 LEARNED: Final = (
     "suite", "method", "seed", "task", "instruction", "source", "n_epochs", "n_steps",
     "n_tokens_new", "n_tokens_bank", "n_parameters_new", "n_parameters_total",
-    "delta_bytes", "base_bytes", *SHARES, "active", "similarity",
+    "delta_bytes", "base_bytes", "active", "similarity",
 )  # fmt: skip
 """The fields of learn.json that tables and figures need."""
+
+Values = dict[str, Any]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to `parser`."""
-    parser.add_argument("--params", required=True, help="params file, YAML or JSON, with sections study, metrics")
+    parser.add_argument(
+        "--params", required=True, help="params file, YAML or JSON: study, metrics, evaluate, env, methods"
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
 
 
 def main(args: argparse.Namespace) -> None:
     """Compute every metric of the study from its episodes, and write them."""
     study, rules = Study.read(args.params), Metrics.read(args.params)
-    episodes = results.episodes(args.results, study)
+    episodes = check(results.episodes(args.results, study), Evaluate.read(args.params))
     learned = read_learned(args.results, study)
+    learned = with_reuse(shares.add(learned, memory(args.params, study)), args.params)
     found = summarise(episodes, learned, study, rules)
     files.write_json(args.results / "metrics.json", found)
     files.write_json(args.results / "headline.json", headline(found))
-    files.write_text(args.results / "success.csv", to_csv(cells(episodes, rules.confidence)))
+    files.write_text(args.results / "success.csv", to_csv(table(episodes, rules.confidence)))
     files.write_text(args.results / "tasks.csv", to_csv(with_kept(learned, episodes)))
+
+
+def memory(source: str, study: Study) -> dict[str, int]:
+    """Bytes of the demonstrations that each method keeps of a task for replay."""
+    env = params.Env.read(source)
+    return {method: shares.memory_bytes(params.method(source, method), env) for method in study.methods}
+
+
+def with_reuse(learned: pd.DataFrame, source: str) -> pd.DataFrame:
+    """`learned` with the earlier tasks that each task's rule chose to reuse, as JSON; the base alone is none."""
+    reused = []
+    for row in learned.to_dict("records"):
+        values = params.method(source, row["method"])
+        cosine = np.array(list(json.loads(row["similarity"]).values()))
+        rng = np.random.default_rng([row["seed"], row["task"]])  # as T2S.start_task
+        chosen = scaling.chosen_tasks(values, cosine, rng) if isinstance(values, params.T2S) and len(cosine) else []
+        reused.append(json.dumps(chosen))
+    return learned.assign(reused=reused)
 
 
 def headline(found: dict[str, Any]) -> dict[str, Any]:
@@ -65,165 +90,143 @@ def headline(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def held(curves: Float[np.ndarray, "*n e"]) -> Float[np.ndarray, "*n e"]:
-    """Learning curves, held at their peak from the earliest best epoch on."""
-    after_peak = np.arange(curves.shape[-1]) >= curves.argmax(-1, keepdims=True)
-    return np.where(after_peak, curves.max(-1, keepdims=True), curves)
+def check(episodes: pd.DataFrame, evaluate: Evaluate) -> pd.DataFrame:
+    """The episodes, if every cell is whole and every suite was rolled out in one way.
+
+    Raises: ValueError in one line for a cell with another number of episodes than the protocol's, for a kept cell of
+    several epochs or policies, and for several protocols or versions in a suite.
+    """
+    by = ["suite", "method", "seed", "kind", "stage", "task"]
+    kept = episodes[episodes.kind == "kept"].groupby(by).agg(epochs=("epoch", "nunique"), n=("fingerprint", "nunique"))
+    mixed = kept[(kept.epochs > 1) | (kept.n > 1)]
+    if len(mixed):
+        epochs, policies = mixed.iloc[0]
+        raise ValueError(f"{_cell(mixed)}: expected episodes of one policy, got {policies} policies of {epochs} epochs")
+    epoch = episodes.epoch.where(episodes.kind == "curve", -1)
+    sizes = episodes.assign(epoch=epoch).groupby([*by, "epoch"]).size()
+    wrong = sizes[sizes != evaluate.rules.n_rollouts]
+    if len(wrong):
+        expected = f"{evaluate.rules.n_rollouts} episodes (evaluate.protocols.{evaluate.protocol}.n_rollouts)"
+        raise ValueError(f"{_cell(wrong)}: expected {expected}, got {wrong.iloc[0]}")
+    versions = episodes.versions.map(lambda v: json.dumps({k: v[k] for k in sorted(v) if k not in MACHINE}))
+    for suite, rows in episodes.assign(versions=versions).groupby("suite"):
+        for name in ("protocol", "versions"):
+            if len(found := sorted(rows[name].unique())) != 1:
+                raise ValueError(f"expected one set of {name} in {suite}, got {'; '.join(found)}")
+    return episodes
 
 
-def fwt(curves: Float[np.ndarray, "*n e"]) -> Float[np.ndarray, "*n"]:
-    """FWT_k = mean_e c[k, k, e] of every task, from its learning curve."""
-    return np.asarray(held(curves).mean(-1))
+def _cell(table: pd.DataFrame | pd.Series[Any]) -> str:
+    """The first cell of a table, in words."""
+    return ", ".join(f"{name} {value}" for name, value in zip(table.index.names, table.index[0], strict=True))
 
 
-def nbt(success: Float[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n k"]:
-    """NBT_k = 1/(K-k) Σ_{τ>k} (c[k, k] - c[τ, k]) of every task from `success`; 0 for the last."""
-    k = success.shape[-1]
-    forgotten = np.diagonal(success, axis1=-2, axis2=-1)[..., None, :] - success
-    later = np.tril(np.ones((k, k)), -1)
-    return np.asarray((forgotten * later).sum(-2) / np.maximum(later.sum(0), 1))
-
-
-def auc(curves: Float[np.ndarray, "*n k e"], success: Float[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n k"]:
-    """AUC_k = 1/(K-k+1) (FWT_k + Σ_{τ>k} c[τ, k]) of every task."""
-    k = success.shape[-1]
-    later = np.tril(np.ones((k, k)), -1)
-    return np.asarray((fwt(curves) + (success * later).sum(-2)) / (later.sum(0) + 1))
-
-
-def wilson(
-    n_success: Int[np.ndarray, " n"], n: Int[np.ndarray, " n"], confidence: float
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Interval of a rate of `n_success` in `n`. Source: Wilson 1927, equation 3."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate, scale = n_success / n, 1 + z**2 / n
-    centre = rate + z**2 / (2 * n)
-    half = z * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    return np.maximum((centre - half) / scale, 0.0), np.minimum((centre + half) / scale, 1.0)
-
-
-def bootstrap(values: Float[np.ndarray, "seeds tasks"], rules: Metrics) -> dict[str, Any]:
-    """Mean of `values` and its percentile interval, with seeds and tasks resampled with replacement."""
-    rng = np.random.default_rng(rules.seed)
-    n_seeds, n_tasks = values.shape
-    seeds = rng.integers(n_seeds, size=(rules.n_bootstrap, n_seeds, 1))
-    tasks = rng.integers(n_tasks, size=(rules.n_bootstrap, 1, n_tasks))
-    means = values[seeds, tasks].mean((1, 2))
-    tail = (1 - rules.confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return {
-        "mean": round(float(values.mean()), 6),
-        "low": round(float(low), 6),
-        "high": round(float(high), 6),
-        "n_seeds": n_seeds,
-    }
-
-
-def scores(
-    curves: Float[np.ndarray, "s k e"], success: Float[np.ndarray, "s k k"]
-) -> dict[str, Float[np.ndarray, "s n"]]:
-    """The contribution of each seed and task to every metric. The metric is the mean over both."""
-    of_task = {
-        "fwt": fwt(curves),
-        "fwt_best": curves.max(-1),
-        "fwt_final": np.diagonal(success, axis1=-2, axis2=-1),
-        "nbt": nbt(success),
-        "auc": auc(curves, success),
-        "success_final": success[:, -1, :],
-    }
-    if success.shape[-1] > 1:  # with one task nothing is forgotten: nbt is 0 and this is undefined
-        of_task["nbt_k_minus_1"] = nbt(success)[:, :-1]
-    return of_task
-
-
-def summarise(
-    episodes: pd.DataFrame, learned: pd.DataFrame, study: Study, rules: Metrics
-) -> dict[str, dict[str, dict[str, Any]]]:
+def summarise(episodes: pd.DataFrame, learned: pd.DataFrame, study: Study, rules: Metrics) -> dict[str, Any]:
     """`{suite: {method: {metric: {mean, low, high, n_seeds}}}}`, rates as fractions.
 
-    If there are several suites, MEAN is a further one. Every method but the first also has a `difference`, with the
-    metrics of `COMPARED`.
+    Shares of tokens, parameters and bytes are computed and not measured, so they have no interval. If there are several
+    suites, MEAN is a further one. Every method but the first also has a `difference`, with the metrics of `COMPARED`.
     """
-    check_protocol(episodes)
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
-    for suite, methods in by_task(episodes, learned, study).items():
+    n_seeds = len(study.seeds)
+    seeds = np.random.default_rng([rules.seed, 1]).integers(n_seeds, size=(rules.n_bootstrap, n_seeds))
+    measured: dict[str, dict[str, dict[str, Measured]]] = {}
+    computed: dict[str, dict[str, dict[str, float]]] = {}
+    for suite in study.suites:
+        of_methods = cells.of_suite(episodes[episodes.suite == suite], study, rules)
+        measured[suite] = {method: Measured.of(of_methods[method]) for method in study.methods}
+        tasks = learned[learned.suite == suite]
+        of_tasks = {method: shares.of_tasks(tasks[tasks.method == method], n_seeds) for method in study.methods}
+        computed[suite] = {m: {name: float(v.mean()) for name, v in found.items()} for m, found in of_tasks.items()}
+    if len(study.suites) > 1:
+        measured[MEAN] = {m: Measured.mean([measured[s][m] for s in study.suites]) for m in study.methods}
+        computed[MEAN] = {m: _mean([computed[s][m] for s in study.suites]) for m in study.methods}
+    n_episodes = int(episodes.groupby(["suite", *cells.CELL]).size().min())
+    summary: dict[str, Any] = {}
+    for suite, methods in measured.items():
         first = methods[study.methods[0]]
         summary[suite] = {}
         for method, values in methods.items():
-            of_method: dict[str, Any] = {name: bootstrap(v, rules) for name, v in values.items()}
+            found: Values = {
+                name: value.interval(n_episodes, rules.confidence, seeds) for name, value in values.items()
+            }
+            found |= {n: {"mean": round(v, 6), "n_seeds": n_seeds} for n, v in computed[suite][method].items()}
             if values is not first:
-                of_method["difference"] = {name: bootstrap(first[name] - values[name], rules) for name in COMPARED}
-            summary[suite][method] = of_method
+                differences = {
+                    n: (first[n] - values[n]).interval(n_episodes, rules.confidence, seeds) for n in COMPARED
+                }
+                found["difference"] = differences
+            summary[suite][method] = found
     return summary
 
 
-def by_task(
-    episodes: pd.DataFrame, learned: pd.DataFrame, study: Study
-) -> dict[str, dict[str, dict[str, Float[np.ndarray, "s n"]]]]:
-    """`{suite: {method: {metric: values of each seed and task}}}`.
+class Measured:
+    """One metric of one method: per seed from the data, and drawn; and what it can reach."""
 
-    If there are several suites, MEAN holds the tasks of all of them side by side.
-    """
-    found: dict[str, dict[str, dict[str, Float[np.ndarray, "s n"]]]] = {}
-    for suite in study.suites:
-        found[suite] = {}
-        for method in study.methods:
-            rows = episodes[(episodes.suite == suite) & (episodes.method == method)]
-            tasks = learned[(learned.suite == suite) & (learned.method == method)]
-            values = scores(learning_curves(rows, study), success_matrix(rows, study))
-            found[suite][method] = values | shares(tasks, study)
-    if len(study.suites) > 1:
-        found[MEAN] = {
-            method: {
-                name: np.concatenate([found[suite][method][name] for suite in study.suites], axis=1)
-                for name in found[study.suites[0]][method]
-            }
-            for method in study.methods
+    def __init__(
+        self,
+        observed: Float[np.ndarray, "seeds"],
+        centre: float,
+        middle: float,
+        draws: Float[np.ndarray, "draws seeds"],
+        reach: tuple[float, float],
+    ) -> None:
+        """The arguments of `intervals.interval`."""
+        self.observed, self.centre, self.middle, self.draws, self.reach = observed, centre, middle, draws, reach
+
+    @classmethod
+    def of(cls, found: cells.Cells) -> dict[str, Measured]:
+        """Every metric of these cells."""
+        observed, centre, middle, draws = (_per_seed(*rates) for rates in found)
+        n_seeds, n_tasks, n_epochs = found.observed.curves.shape
+        untrained = bool(found.observed.curves[..., 0].any())
+        reach = definitions.reach(n_seeds, n_tasks, n_epochs, untrained)
+        means = {name: (float(centre[name].mean()), float(middle[name].mean())) for name in observed}
+        return {name: cls(v, *means[name], draws[name], reach[name]) for name, v in observed.items()}
+
+    @classmethod
+    def mean(cls, suites: list[dict[str, Measured]]) -> dict[str, Measured]:
+        """Every metric in the mean over suites."""
+        return {
+            name: cls(
+                np.mean([suite[name].observed for suite in suites], axis=0),
+                float(np.mean([suite[name].centre for suite in suites])),
+                float(np.mean([suite[name].middle for suite in suites])),
+                np.mean([suite[name].draws for suite in suites], axis=0),
+                (
+                    float(np.mean([s[name].reach[0] for s in suites])),
+                    float(np.mean([s[name].reach[1] for s in suites])),
+                ),
+            )
+            for name in suites[0]
         }
-    return found
+
+    def __sub__(self, other: Measured) -> Measured:
+        """The difference, paired by seed and by initial state."""
+        reach = (self.reach[0] - other.reach[1], self.reach[1] - other.reach[0])
+        centre, middle = self.centre - other.centre, self.middle - other.middle
+        return Measured(self.observed - other.observed, centre, middle, self.draws - other.draws, reach)
+
+    def interval(self, n_episodes: int, confidence: float, seeds: Int[np.ndarray, "draws seeds"]) -> Values:
+        """Mean, interval and number of seeds."""
+        found = intervals.interval(
+            self.observed, self.centre, self.middle, self.draws, n_episodes, self.reach, confidence, seeds
+        )
+        return found | {"n_seeds": len(self.observed)}
 
 
-def check_protocol(episodes: pd.DataFrame) -> None:
-    """Check that the episodes of each suite were rolled out with one protocol.
-
-    Raises: ValueError if not.
-    """
-    for suite, protocols in episodes.groupby("suite").protocol.unique().items():
-        if len(protocols) != 1:
-            raise ValueError(f"expected one protocol in {suite}, got {sorted(protocols)}")
+def _per_seed(
+    curves: Float[np.ndarray, "*n s k e"], success: Float[np.ndarray, "*n s k k"]
+) -> dict[str, Float[np.ndarray, "*n s"]]:
+    return {name: values.mean(-1) for name, values in definitions.scores(curves, success).items()}
 
 
-def learning_curves(rows: pd.DataFrame, study: Study) -> Float[np.ndarray, "s k e"]:
-    """Success of each seed and task after each evaluated epoch of learning it."""
-    rows = rows[rows.kind == "curve"]
-    table = _rates(rows, ["seed", "task"], "epoch", _grid(study))
-    return table.to_numpy().reshape(len(study.seeds), study.n_tasks, -1)
+def _mean(suites: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of every share that all suites have."""
+    names = [name for name in suites[0] if all(name in suite for suite in suites)]
+    return {name: float(np.mean([suite[name] for suite in suites])) for name in names}
 
 
-def success_matrix(rows: pd.DataFrame, study: Study) -> Float[np.ndarray, "s k k"]:
-    """`success[s, k, j]`: success on task j of the policy kept after task k; 0 above the diagonal."""
-    rows = rows[rows.kind == "kept"]
-    n = study.n_tasks
-    success = np.zeros((len(study.seeds), n, n))
-    for stage in range(n):
-        of_stage = rows[rows.stage == stage]
-        grid = pd.Index(study.seeds, name="seed")
-        success[:, stage, : stage + 1] = _rates(of_stage, ["seed"], "task", grid).to_numpy()
-    return success
-
-
-def shares(tasks: pd.DataFrame, study: Study) -> dict[str, Float[np.ndarray, "s n"]]:
-    """The `SHARES` of each seed and task after the first. A share without a value for some task is left out."""
-    later = tasks[tasks.task > 0].sort_values(["seed", "task"])
-    found = {name: later[name].to_numpy(dtype=float, na_value=np.nan) for name in SHARES}
-    return {
-        name: values.reshape(len(study.seeds), -1)
-        for name, values in found.items()
-        if len(values) and not np.isnan(values).any()
-    }
-
-
-def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def table(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Success, with its interval, of every suite, method, kind, stage, task and epoch, over all seeds together.
 
     The epoch of a kept policy differs between seeds, so cells of kept policies have epoch -1.
@@ -231,19 +234,25 @@ def cells(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
     epoch = episodes.epoch.where(episodes.kind == "curve", -1)
     by = ["suite", "method", "kind", "stage", "task", "epoch"]
     grouped = episodes.assign(epoch=epoch).groupby(by).success
-    table = grouped.agg(n_episodes="size", n_success="sum").reset_index()
-    n, n_success = table.n_episodes.to_numpy(int), table.n_success.to_numpy(int)
-    low, high = wilson(n_success, n, confidence)
-    return table.assign(success=n_success / n, low=low, high=high)
+    found = grouped.agg(n_episodes="size", n_success="sum").reset_index()
+    n, n_success = found.n_episodes.to_numpy(int), found.n_success.to_numpy(int)
+    low, high = intervals.wilson(n_success, n, confidence)
+    return found.assign(success=n_success / n, low=low, high=high)
 
 
 def with_kept(learned: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
-    """`learned` with the epoch of the policy kept for each task, and the scene assets of its rollouts."""
+    """`learned` with the epoch of the policy kept for each task, and the scene assets and machine of its rollouts."""
     by = ["suite", "method", "seed", "task"]
     kept = episodes[(episodes.kind == "kept") & (episodes.stage == episodes.task)]
-    looks = kept.versions.map(lambda v: f"{v['assets']}, render {v['render']}" if "assets" in v else "")
-    found = kept.assign(scenes=looks).groupby(by)[["epoch", "scenes"]].first().rename(columns={"epoch": "chosen_epoch"})
-    return learned.merge(found.reset_index(), on=by, how="left", validate="one_to_one")
+    scenes = kept.versions.map(lambda v: f"{v['assets']}, render {v['render']}" if "assets" in v else "")
+    machine = kept.versions.map(lambda v: ", ".join(_said(v, MACHINE)))
+    found = kept.assign(scenes=scenes, machine=machine).groupby(by)[["epoch", "scenes", "machine"]].first()
+    found = found.rename(columns={"epoch": "chosen_epoch"}).reset_index()
+    return learned.merge(found, on=by, how="left", validate="one_to_one")
+
+
+def _said(versions: dict[str, str], names: Iterable[str]) -> list[str]:
+    return [f"{name} {versions[name]}" for name in names if name in versions]
 
 
 def read_learned(folder: Path, study: Study) -> pd.DataFrame:
@@ -269,25 +278,6 @@ def _learned_row(learned: dict[str, Any], folder: Path) -> dict[str, Any]:
     return row
 
 
-def to_csv(table: pd.DataFrame) -> str:
-    """`table` as CSV text, with numbers rounded to six digits."""
-    return str(table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-
-
-def _grid(study: Study) -> pd.MultiIndex:
-    return pd.MultiIndex.from_product([study.seeds, range(study.n_tasks)], names=["seed", "task"])
-
-
-def _rates(rows: pd.DataFrame, index: list[str], columns: str, grid: pd.Index[Any]) -> pd.DataFrame:
-    """Success rates of `rows` at every row of `grid`.
-
-    Raises: ValueError if a cell has no episodes. This never counts as a rate of 0.
-    """
-    numbers = rows.assign(success=rows.success.astype(float))
-    table = numbers.pivot_table("success", index=index, columns=columns, aggfunc="mean")
-    table = table.reindex(grid)
-    if table.empty or table.isna().to_numpy().any():
-        missing, found = int(table.isna().to_numpy().sum()), sorted(table.columns)
-        every = " and ".join([", ".join(index), columns])
-        raise ValueError(f"expected episodes of every {every}, got {found} with {missing} empty cells")
-    return table
+def to_csv(rows: pd.DataFrame) -> str:
+    """`rows` as CSV text, with numbers rounded to six digits."""
+    return str(rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))

@@ -26,23 +26,25 @@ SUMMARY: Final = {
     "nbt": "NBT",
     "auc": "AUC",
     "new_token_share": "new tokens",
-    "new_parameter_share": "trainable parameters",
+    "new_parameter_share": "trained parameters",
 }
 """The metrics that the summary prints and the page shows at the top."""
 
 CAPTIONS: Final = {
     "success_matrix": "Success on each task after learning each task.",
-    "scores": "FWT, AUC (higher is better) and NBT (lower is better), with bootstrap intervals over seeds and tasks.",
+    "scores": "FWT, AUC (higher is better) and NBT (lower is better), with intervals for other episodes of the same"
+    " policies.",
     "learning_curves": "Success while a task is learned, with Wilson intervals. FWT is the mean of"
     " this curve, held at its peak.",
     "forgetting": "Success on a task while later tasks are learned, with Wilson intervals.",
     "tokens": "Tokens in the bank after each task, against growing by the base with every task.",
-    "language": "Cosine similarity of the instructions, and the earlier tasks whose tokens are reused. First seed.",
+    "language": "Cosine similarity of the instructions, and the earlier tasks whose tokens act: those that the rule"
+    " chose (dark), and those that came along, as the base always does (light). First seed.",
     "losses": "Training loss of every task, mean over seeds.",
 }
 """The figures, in their order on the page."""
 
-TABLES: Final = ("headline", "differences", "success", "tasks", "cost", "published")
+TABLES: Final = ("headline", "differences", "metrics", "success", "tasks", "cost", "published")
 """The tables, in their order on the page. The differences need several methods."""
 
 

@@ -3,7 +3,7 @@ cost, and the numbers that others published.
 
 Reads, in a folder of results: metrics.json, success.csv, tasks.csv, and the costs of jobs (t2s.data.results);
 t2s/report/reference_results.csv.
-Writes there: tables/{headline,mean,differences,success,tasks,cost,published}.{md,tex,csv}.
+Writes there: tables/{headline,mean,differences,metrics,success,tasks,cost,published}.{md,tex,csv}.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pandas as pd
 from t2s.data import results
 from t2s.data.files import write_text
 from t2s.params import MEAN, Evaluate, Metrics, Study
+from t2s.statistics import captions, definitions, shares
 
 COLUMNS: Final = {
     "fwt": "FWT",
@@ -26,50 +27,45 @@ COLUMNS: Final = {
     "auc": "AUC",
     "success_final": "Success at the end",
     "new_token_share": "New tokens",
-    "new_parameter_share": "Trainable parameters",
-    "delta_byte_share": "Checkpoint bytes",
+    "new_parameter_share": "Trained parameters",
+    "stored_byte_share": "Stored bytes",
 }
 """Columns of the headline table, in %."""
-
-RECONSTRUCTION: Final = (
-    "T2S is this project's reconstruction: of the paper (arXiv 2508.01167) only the abstract could"
-    " be had, and no code was released."
-)
-DEFINITIONS: Final = (
-    "In %. FWT, NBT and AUC are LIBERO's (arXiv 2306.03310): FWT is the mean over the"
-    " learning curve, NBT is divided by K. FWT final: success of the kept policy after learning,"
-    " {states}. New tokens, trainable parameters and checkpoint bytes: mean over the tasks after"
-    " the first, as shares of the bank's tokens, the whole policy's parameters and the first task's"
-    " checkpoint."
-)
-STATES: Final = {
-    True: "on initial states that were not used to choose it",
-    False: "rolled out a second time from the initial states that it was chosen on",
+DIFFERENCE_COLUMNS: Final = {
+    "fwt": "FWT",
+    "fwt_trained": "FWT, trained",
+    "fwt_final": "FWT final",
+    "nbt": "NBT",
+    "auc": "AUC",
+    "auc_final": "AUC, final",
 }
 DIFFERENCES: Final = (
-    "In percentage points: {first} minus the method of the row, task by task. Where an interval holds 0 these seeds and"
-    " tasks do not tell the two apart. Of NBT less is better."
+    "In percentage points: {first} minus the method of the row, paired by task, seed and initial state. Where an"
+    " interval holds 0, these episodes do not tell the two apart. Of NBT less is better."
 )
 PUBLISHED: Final = (
-    "Published by others, on LIBERO's suites and with other policies; not comparable with our"
-    " numbers digit by digit. In %."
+    "Published by others, in %: other policies, other demonstrations, and definitions that differ from row to row; not"
+    " comparable with our numbers. Rows of reinforcement learning do not imitate."
 )
 COST: Final = (
     "Seconds and memory of the workflow's jobs, on the machine that ran them: mean seconds of a task, largest memory."
-    " Rollouts: of the learning curve and of all kept policies. Trained, stored: mean over the tasks after the first;"
-    " what er keeps of its demonstrations is not in it. Tokens at the end: in brackets, as a share of linear growth,"
-    " which adds the first task's number again with every task."
+    " Rollouts: of the learning curve and of all kept policies. Trained, stored: mean over the tasks after the first."
+    " Tokens at the end: in brackets, as a share of linear growth, which adds the first task's number again with every"
+    " task."
 )
-METHODS: Final = {
-    "er": "er: keeps and replays demonstrations of all earlier tasks.",
-    "packnet": "packnet: told the task in its source; here, as for t2s, tail and single_task, the nearest known"
-    " instruction names it. Trainable parameters are those that a task owns after pruning; its learning curve has"
-    " policies before pruning, which are never kept.",
-    "single_task": "single_task: a network for every task; trainable parameters as a share of all these networks.",
-    "multitask": "multitask: not lifelong; learns all tasks so far anew at every stage, with k times the steps at the"
-    " k-th, from all their demonstrations.",
+TASKS: Final = (
+    "Shares in %, of the first task's tokens and parameters. Reused: the tasks that the method's rule chose, by"
+    " language or otherwise; with: groups that came along with one; base: the first task's tokens, which act on every"
+    " task. Kept epoch 0: the untrained policy was kept."
+)
+SUITES: Final = {
+    "libero_spatial": "LIBERO-Spatial",
+    "libero_object": "LIBERO-Object",
+    "libero_goal": "LIBERO-Goal",
+    "libero_10": "LIBERO-Long",
+    "libero_90": "LIBERO-90",
 }
-"""What a reader of the headline must know about a method, by its name in params.yaml."""
+"""Published names of the suites."""
 
 DASH: Final = "–"
 
@@ -84,54 +80,61 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Write all tables."""
-    study, confidence = Study.read(args.params), Metrics.read(args.params).confidence
-    fresh = Evaluate.read(args.params).rules.kept_offset > 0
-    summary = json.loads((args.results / "metrics.json").read_text())
+    study, evaluate = Study.read(args.params), Evaluate.read(args.params)
+    confidence = Metrics.read(args.params).confidence
+    summary = json.loads((args.results / "metrics.json").read_text(encoding="utf-8"))
     differences = pop_differences(summary)
     success = pd.read_csv(args.results / "success.csv")
     tasks = pd.read_csv(args.results / "tasks.csv")
-    intervals = f"In brackets {confidence:.0%} intervals"
-    shown_by = f"Demonstrations: {tasks.source.iloc[0]}."
-    scenes = "; ".join(tasks.scenes.dropna().unique())
-    shown_by += f" LIBERO's scene assets: {scenes}." if scenes else ""
-    bootstrap = f"{intervals}, bootstrapped over seeds and tasks."
-    wilson = f"{intervals} (Wilson) over the episodes of all seeds; in %."
+    n_points = success[success.kind == "curve"].epoch.nunique()
     folder = args.results / "tables"
-    notes = [
-        DEFINITIONS.format(states=STATES[fresh]),
-        bootstrap,
-        shown_by,
-        *(note for method, note in METHODS.items() if method in study.methods),
-        RECONSTRUCTION,
-    ]
-    shown, raw = (headline(summary, study, text=text) for text in (True, False))
+    notes = captions.metrics(study, evaluate, tasks, n_points, confidence)
+    shown, raw = (headline(summary, study, COLUMNS, text=text) for text in (True, False))
     write(folder / "headline", "Lifelong learning", shown, notes, raw)
     if MEAN in summary:
         shown, raw = (table[table.Suite == MEAN] for table in (shown, raw))
         write(folder / "mean", "Lifelong learning, mean over the suites", shown, notes, raw)
+    interval_note = captions.intervals(study, confidence)
     if len(study.methods) > 1:
         first = study.methods[0]
-        shown, raw = (headline(differences, study, text=text, sign="+") for text in (True, False))
-        shown = shown.loc[:, (shown != DASH).any()]
-        notes = [DIFFERENCES.format(first=first), bootstrap, RECONSTRUCTION]
+        shown, raw = (headline(differences, study, DIFFERENCE_COLUMNS, text=text, sign="+") for text in (True, False))
+        notes = [DIFFERENCES.format(first=first), captions.ceiling(n_points), interval_note, captions.RECONSTRUCTION]
         write(folder / "differences", f"{first} minus each other method", shown, notes, raw)
+    whole = every_metric(summary, study)
+    notes = [captions.ceiling(n_points), captions.states(evaluate), *captions.untrained(tasks), captions.RECONSTRUCTION]
+    write(folder / "metrics", "Metrics by the names that papers give them", whole, ["In %.", *notes], whole)
+    wilson = f"In brackets {confidence:.0%} intervals (Wilson) over the episodes of all seeds; in %."
     write(
         folder / "success",
         "Success on each task after learning each task",
         matrix(success, study),
-        ["Rows: tasks learned so far; columns: task rolled out.", wilson, RECONSTRUCTION],
+        ["Rows: tasks learned so far; columns: task rolled out.", wilson, captions.RECONSTRUCTION],
         raw=success[success.kind == "kept"].drop(columns=["kind", "epoch"]),
     )
     write(
         folder / "tasks",
         "What each task added and reused",
         per_task(tasks),
-        ["Shares in %. Similarity: cosine of the instructions' embeddings.", RECONSTRUCTION],
+        [TASKS, captions.RECONSTRUCTION],
         raw=tasks,
     )
     costs = cost(results.costs(args.results, study), tasks)
-    write(folder / "cost", "What a task cost", per_method(costs), [COST, RECONSTRUCTION], raw=costs)
-    write(folder / "published", "Published numbers", published(), [PUBLISHED], raw=read_published())
+    write(folder / "cost", "What a task cost", per_method(costs), [COST, captions.RECONSTRUCTION], raw=costs)
+    rows = read_published()
+    write(folder / "published", "Published numbers", published(rows, study.suites), [PUBLISHED], raw=rows)
+
+
+def every_metric(summary: dict[str, Any], study: Study) -> pd.DataFrame:
+    """One row per metric and share of the mean or the one suite: its definition, who uses it, and every method."""
+    suite = MEAN if MEAN in summary else study.suites[0]
+    known = {name: [d.title, d.formula, d.used_by] for name, d in definitions.DEFINITIONS.items()}
+    known |= {name: [title, formula, DASH] for name, (title, formula) in shares.SHARES.items()}
+    rows = [
+        dict(zip(["Metric", "Definition", "Used by"], words, strict=True))
+        | {method: percent(summary[suite][method].get(name)) for method in study.methods}
+        for name, words in known.items()
+    ]
+    return pd.DataFrame([row for row in rows if set(list(row.values())[3:]) != {DASH}])
 
 
 def pop_differences(summary: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +145,9 @@ def pop_differences(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def headline(summary: dict[str, Any], study: Study, *, text: bool, sign: str = "") -> pd.DataFrame:
+def headline(
+    summary: dict[str, Any], study: Study, columns: dict[str, str], *, text: bool, sign: str = ""
+) -> pd.DataFrame:
     """One row per suite and method in `summary`: `mean (low to high)` in % if `text`, otherwise fractions."""
     rows = []
     for suite in [*study.suites, *([MEAN] if MEAN in summary else [])]:
@@ -150,18 +155,21 @@ def headline(summary: dict[str, Any], study: Study, *, text: bool, sign: str = "
             values = summary[suite][method]
             row: dict[str, Any] = {"Suite": suite, "Method": method}
             if text:
-                row |= {title: percent(values.get(name), sign) for name, title in COLUMNS.items()}
+                row |= {title: percent(values.get(name), sign) for name, title in columns.items()}
             else:
                 row |= _flat(values)
             rows.append(row | {"Seeds": values["fwt"]["n_seeds"]})
     return pd.DataFrame(rows)
 
 
-def percent(interval: dict[str, float] | None, sign: str = "") -> str:
-    """`72.5 (60.0 to 83.1)`, or a dash if the metric does not apply. `sign` "+" also shows the sign of numbers > 0."""
-    if interval is None:
+def percent(value: dict[str, float] | None, sign: str = "") -> str:
+    """`72.5 (60.0 to 83.1)`, the mean alone where it has no width, or a dash where the metric does not apply.
+
+    With `sign` "+", a positive difference has a sign.
+    """
+    if value is None:
         return DASH
-    mean, low, high = (_round(interval[name], sign) for name in ("mean", "low", "high"))
+    mean, low, high = (_round(value.get(name, value["mean"]), sign) for name in ("mean", "low", "high"))
     return mean if mean == low == high else f"{mean} ({low} to {high})"
 
 
@@ -186,7 +194,7 @@ def matrix(success: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 def per_task(tasks: pd.DataFrame) -> pd.DataFrame:
     """One row per suite, method, seed and task."""
-    reused = [_reused(*pair) for pair in zip(tasks.active, tasks.similarity, strict=True)]
+    reuse = zip(tasks.active, tasks.reused, tasks.similarity, strict=True)
     return pd.DataFrame(
         {
             "Suite": tasks.suite,
@@ -199,7 +207,7 @@ def per_task(tasks: pd.DataFrame) -> pd.DataFrame:
             "Bank": [_whole(v) for v in tasks.n_tokens_bank],
             "Token share": [_share(v) for v in tasks.new_token_share],
             "Parameter share": [_share(v) for v in tasks.new_parameter_share],
-            "Reused tasks (similarity)": reused,
+            "Reused tasks (similarity)": [_reused(*map(json.loads, texts)) for texts in reuse],
         }
     )
 
@@ -239,20 +247,21 @@ def per_method(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_published() -> pd.DataFrame:
-    """Numbers that others published: one per row, with its source and definition."""
+    """Numbers that others published, one per row, with their source and definition."""
     return pd.read_csv(Path(__file__).with_name("reference_results.csv"))
 
 
-def published() -> pd.DataFrame:
-    """Published numbers: one row per method and suite, in the order of reference_results.csv."""
-    rows = read_published()
+def published(rows: pd.DataFrame, suites: list[str]) -> pd.DataFrame:
+    """Published numbers of these suites and T2S' own, one row per method and suite, in the order of `rows`."""
+    names = [SUITES[suite] for suite in suites if suite in SUITES]
+    rows = rows[rows.suite.isin(names) | (rows.method == "T2S")]
     error = [f" ± {_round(e)}" if e == e else "" for e in rows.error]
-    rows["cell"] = [_round(v) + e for v, e in zip(rows.value, error, strict=True)]
+    rows = rows.assign(cell=[_round(v) + e for v, e in zip(rows.value, error, strict=True)])
     metrics = ["FWT", "NBT", "AUC", "success", "new token share"]
     by = ["method", "architecture", "suite", "definition", "source"]
     table = rows.pivot_table("cell", index=by, columns="metric", aggfunc="first", sort=False)
-    table = table[metrics].fillna(DASH).reset_index()
-    table.columns = [str(name) for name in table.columns]
+    table = table.reindex(pd.MultiIndex.from_frame(rows[by].drop_duplicates())).reindex(columns=metrics)
+    table = table.astype(object).fillna(DASH).reset_index()
     shown = ["method", "architecture", "suite", *metrics, "definition", "source"]
     return table[shown].rename(columns=lambda name: name[:1].upper() + name[1:])
 
@@ -285,13 +294,15 @@ def _tex(value: Any) -> str:
 
 def _flat(values: dict[str, dict[str, float]]) -> dict[str, float]:
     parts = ("mean", "low", "high")
-    return {f"{name}_{part}": values[name][part] for name in values for part in parts}
+    return {f"{name}_{part}": found[part] for name, found in values.items() for part in parts if part in found}
 
 
-def _reused(active: str, similarity: str) -> str:
-    cosine = json.loads(similarity)
-    found = [f"{j + 1} ({cosine[str(j)]:.2f})" for j in json.loads(active) if str(j) in cosine]
-    return ", ".join(found) or DASH
+def _reused(acting: list[int], reused: list[int], cosine: dict[str, float]) -> str:
+    """The reused tasks with their similarity; what else acts is the base, or came along with them."""
+    words = [f"{j + 1} ({cosine[str(j)]:.2f})" for j in reused]
+    along = [j for j in acting if j not in reused] if cosine else []
+    words += [f"with {j + 1}" for j in along if j > 0] + ["base"] * (0 in along)
+    return ", ".join(words) or DASH
 
 
 def _round(fraction: float, sign: str = "") -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -75,7 +77,10 @@ def versions(device: str) -> dict[str, str]:
     """What an outcome depends on besides policy and seed. Imports none of the packages it names."""
     names = {"mujoco": "mujoco", "robosuite": "robosuite", "libero": "hf-libero", "torch": "torch"}
     found = {key: version(name) for key, name in names.items()}
-    return found | {"gl": gl.choose(), "device": device}
+    cpu = (
+        os.environ.get("ATEN_CPU_CAPABILITY") or platform.machine()
+    )  # the kernels that torch is held to (t2s/__init__)
+    return found | {"gl": gl.choose(), "device": device, "cpu": cpu.upper()}
 
 
 def play(

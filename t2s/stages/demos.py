@@ -1,7 +1,9 @@
 """Write scripted demonstrations of one task, or with --check count how many attempts succeed.
 
-The demonstrations are simulated first and rendered afterwards.
-Reads: the task's BDDL file; params `demos`, `env`, `render`.
+The demonstrations are simulated first and rendered afterwards. Those of a LIBERO task start from stored initial states
+that no rollout uses, those of an embedded suite from states that are drawn for them.
+Reads: the task's BDDL file, LIBERO's initial states; params `demos`, `env`, `render`; `evaluate` for a LIBERO task
+without --init-states.
 Writes: an HDF5 file in LIBERO's layout, and a small manifest of it.
 """
 
@@ -12,7 +14,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", required=True, nargs="+", help="suite of the task; with --check, one or more")
     parser.add_argument("--task", type=int, help="number of the task in the suite, from 0; with --check, default: all")
     parser.add_argument("--params", default="params.yaml", help="params file, YAML or JSON")
+    parser.add_argument(
+        "--init-states",
+        type=int,
+        nargs="*",
+        metavar="INDEX",
+        help="stored initial states of a LIBERO task to start from, in order; default: those that no rollout uses",
+    )
     parser.add_argument("--out", type=Path, help="HDF5 file to write")
     parser.add_argument("--manifest", type=Path, help="manifest to write, JSON")
     parser.add_argument("--check", type=int, metavar="N", help="only print as CSV how many of N attempts succeed")
@@ -59,7 +68,24 @@ def main(args: argparse.Namespace) -> None:
     assets_dir = assets.folder(task.suite, args.params)
     facts = {"file": os.path.relpath(args.out, args.manifest.parent)}
     quality = assets.quality(task.suite, args.params)
-    write_json(args.manifest, facts | write(task, demos, env.image_size, args.out, assets_dir, quality))
+    starts = free_states(task, demos.n_demos, args) if assets.needed(task.suite) else ()
+    write_json(args.manifest, facts | write(task, demos, env.image_size, args.out, assets_dir, quality, starts))
+
+
+def free_states(task: suites.Task, n_demos: int, args: argparse.Namespace) -> list[int]:
+    """The stored initial states to start from: at least one for each demonstration.
+
+    Raises: ValueError in one line if there are fewer, or if one does not exist.
+    """
+    n_stored = len(init_states.read(task))
+    starts = args.init_states or params.states_of(params.Evaluate.read(args.params), n_stored).demonstrating
+    if unknown := [index for index in starts if not 0 <= index < n_stored]:
+        raise ValueError(f"expected initial states 0 to {n_stored - 1} of {task.name}, got {unknown}")
+    if n_demos > len(starts):
+        raise ValueError(
+            f"expected demos.n_demos <= {len(starts)}, the number of initial states that no rollout uses, got {n_demos}"
+        )
+    return list(starts)
 
 
 def write(
@@ -69,11 +95,12 @@ def write(
     path: Path,
     assets_dir: Path | None = None,
     quality: params.Quality = "libero",
+    starts: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Write demonstrations of `task` to `path`, and return their manifest."""
+    """Write demonstrations of `task` to `path`, and return their manifest. `starts`: see `attempts`."""
     env = Env(task.bddl_path, image_size, assets_dir, quality)
     try:
-        successes, n_attempts = attempt(env, task, demos)
+        successes, n_attempts = attempt(env, task, demos, starts)
         rendered = [render(env, demo) for demo in tqdm(successes, desc="render", unit="demo", mininterval=5)]
         look = assets.look(assets_dir, quality)
         demonstrations.write(path, rendered, attributes(env, task, image_size) | look)
@@ -85,6 +112,7 @@ def write(
         "n_attempts": n_attempts,
         "n_samples": sum(len(demo.actions) for demo in successes),
         "source": "scripted",
+        "observations": demonstrations.OBSERVATIONS["scripted"],
         "instruction": task.instruction,
     }
 
@@ -95,8 +123,9 @@ def check(task: suites.Task, seed: int, n: int, assets_dir: Path | None) -> dict
     If the expert has no skill for a goal of the task, the row counts 0 of 0 attempts.
     """
     env = Env(task.bddl_path, 128, assets_dir)  # nothing is rendered
+    starts = range(params.N_STORED)[::-1] if assets.needed(task.suite) else ()
     try:
-        lengths = [len(demo.actions) for demo in attempts(env, task, seed, n) if demo is not None]
+        lengths = [len(demo.actions) for demo in attempts(env, task, seed, n, starts) if demo is not None]
     except ValueError as error:
         print(f"{task.name}: {error}", file=sys.stderr)
         lengths, n = [], 0
@@ -107,7 +136,7 @@ def check(task: suites.Task, seed: int, n: int, assets_dir: Path | None) -> dict
     return dict(zip(CHECKED, [task.suite, task.index, *counts, made_of, task.name], strict=True))
 
 
-def attempt(env: Env, task: suites.Task, demos: params.Demos) -> tuple[list[Demo], int]:
+def attempt(env: Env, task: suites.Task, demos: params.Demos, starts: Sequence[int] = ()) -> tuple[list[Demo], int]:
     """`demos.n_demos` successful attempts, and the number of attempts they took.
 
     Raises: SimulationError if fewer than half of the attempts succeed.
@@ -115,7 +144,7 @@ def attempt(env: Env, task: suites.Task, demos: params.Demos) -> tuple[list[Demo
     n_demos, n_attempts = demos.n_demos, ATTEMPTS_A_DEMO * demos.n_demos
     successes: list[Demo] = []
     with tqdm(total=n_demos, desc=task.name, unit="demo", mininterval=5) as progress:
-        for number, demo in enumerate(attempts(env, task, demos.seed, n_attempts), start=1):
+        for number, demo in enumerate(attempts(env, task, demos.seed, n_attempts, starts), start=1):
             if demo is not None:
                 successes.append(demo)
                 progress.update()
@@ -124,15 +153,24 @@ def attempt(env: Env, task: suites.Task, demos: params.Demos) -> tuple[list[Demo
     raise SimulationError(f"{task.name}: {len(successes)} of {n_attempts} attempts succeeded, expected {n_demos}")
 
 
-def attempts(env: Env, task: suites.Task, seed: int, n: int) -> Iterator[Demo | None]:
+def attempts(env: Env, task: suites.Task, seed: int, n: int, starts: Sequence[int] = ()) -> Iterator[Demo | None]:
     """The outcomes of `n` attempts: a demonstration, or None for a failure.
 
-    On a LIBERO task, they start from LIBERO's stored initial states, beginning with the last: rollouts use the first.
+    They start from the stored initial states `starts` in turn, each time with other noise. Without `starts`, every
+    attempt draws its own state.
     """
-    seeds = np.random.SeedSequence(seed).generate_state(n)
-    stored = init_states.read(task)[::-1] if assets.needed(task.suite) else [None]
-    for number, attempt_seed in enumerate(seeds):
-        yield follow.demonstrate(env, int(attempt_seed), stored[number % len(stored)])
+    stored = init_states.read(task)[list(starts)] if starts else [None]
+    for number, attempt_seed in enumerate(attempt_seeds(seed, n)):
+        yield follow.demonstrate(env, attempt_seed, stored[number % len(stored)])
+
+
+def attempt_seeds(seed: int, n: int) -> list[int]:
+    """The seeds of `n` attempts; on an embedded suite, each draws the state it starts from.
+
+    They differ from those that drew the stored initial states (t2s.sim.blocks.sample_init_states.seeds), which come
+    from the names of the tasks.
+    """
+    return [int(word) for word in np.random.SeedSequence(seed).generate_state(n)]
 
 
 def render(env: Env, demo: Demo) -> dict[str, np.ndarray]:

@@ -101,6 +101,7 @@ def describe(repository: hub.Repository, task: suites.Task, path: Path, n_demos:
         "sha256": sha256(path),
         "n_demos": n_demos,
         "source": "human",
+        "observations": demonstrations.OBSERVATIONS["human"],
         "instruction": task.instruction,
         "repository": repository.name,
         "revision": repository.revision,

@@ -51,13 +51,13 @@ class MakePolicy:
     method: str
     checkpoints: dict[str, list[Path]]
     task_emb: Float32[np.ndarray, "d"]
-    sample: bool
+    actions: params.Actions
 
     def __call__(self, key: str) -> rollout.Policy:
         from t2s.lifelong import load_policy  # imports torch, which takes seconds
 
         checkpoints = self.checkpoints[key]
-        return load_policy(self.source, self.method, checkpoints, self.task_emb, self.sample)
+        return load_policy(self.source, self.method, checkpoints, self.task_emb, self.actions)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Job:
         """The fields that all records of this job share."""
         names = ("suite", "method", "seed", "stage", "task", "kind")
         shared = {name: getattr(self.args, name) for name in names}
-        versions = rollout.versions(_device_name(device)) | self.look
+        versions = rollout.versions(_device_name(device)) | self.look | {"actions": self.evaluate.rules.actions}
         return shared | {"protocol": self.evaluate.protocol, "versions": versions}
 
     def index(self, episode: rollout.Episode) -> dict[str, int]:
@@ -124,14 +124,13 @@ def main(args: argparse.Namespace) -> None:
     states = init_states.read(task)
     checkpoints = policies(args.kind, args.checkpoints)
     (task_emb,) = embeddings.find(args.language, [task.instruction])
-    sample = evaluate.rules.sample_actions
     assets_dir, quality = assets.folder(args.suite, args.params), assets.quality(args.suite, args.params)
     job = Job(
         args,
         task,
         evaluate,
         params.Engine.read(args.engine),
-        MakePolicy(args.params, args.method, checkpoints, task_emb, sample),
+        MakePolicy(args.params, args.method, checkpoints, task_emb, evaluate.rules.actions),
         _epochs(checkpoints, args.task),
         _due(args, task, evaluate.rules, list(checkpoints), len(states)),
         assets.look(assets_dir, quality),

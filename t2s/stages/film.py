@@ -89,13 +89,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Film every task learned."""
-    sample = params.Evaluate.read(args.params).rules.sample_actions
+    actions = params.Evaluate.read(args.params).rules.actions
     films = {}
     order = range(len(args.checkpoints)) if args.suite_tasks is None else args.suite_tasks
     tasks = [suites.task(args.suite, index) for index in order]
     task_embs = embeddings.find(args.language, [task.instruction for task in tasks])
     for k, (task, task_emb) in enumerate(zip(tasks, task_embs, strict=True)):
-        policy = load_policy(args.params, args.method, args.checkpoints, task_emb, sample)
+        policy = load_policy(args.params, args.method, args.checkpoints, task_emb, actions)
         gif, films[f"task{k}"] = film(task, policy, args.params, args.seed)
         with atomic(args.out / f"task{k}.gif") as temporary:
             temporary.write_bytes(gif)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from t2s import lifelong, params
@@ -30,6 +31,7 @@ from t2s.lifelong.averages import Averages
 from t2s.lifelong.checkpoint import read
 from t2s.lifelong.learner import Learner, Windows
 from t2s.lifelong.progress import Progress, Rows, Run
+from t2s.model.scene import picture
 
 LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
 
@@ -133,12 +135,27 @@ def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: in
         for index in batches(len(pool), learn.batch_size, generator):
             chosen = torch.cat([pool[index], learner.replay(n_windows, generator)])
             epoch_rows.append(learner.observe(windows(chosen)))
+            check_finite(epoch_rows[-1], progress, epoch)
             run.averages.update()
         means = {k: float(np.mean([row[k] for row in epoch_rows])) for k in epoch_rows[0]}
         rows.append({"epoch": epoch, "step": epoch * steps_per_epoch} | means)
         bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
+        check_finite({"weights": float(nn.utils.get_total_norm(learner.trainable))}, progress, epoch)
         progress.write(run, rows, learn.eval_epochs)
     return rows
+
+
+def check_finite(values: dict[str, float], progress: Progress, epoch: int) -> None:
+    """Check the loss, learning rate and gradient of a step, or the norm of the weights.
+
+    Raises: ValueError in one line if one is not finite. The progress is deleted first, so that no run resumes from it.
+    """
+    diverged = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if diverged:
+        progress.forget()
+        raise ValueError(
+            f"{progress.title}: diverged in epoch {epoch}: {', '.join(diverged)}; lower the learning rates"
+        )
 
 
 def write_losses(path: Path, rows: Rows) -> None:
@@ -151,19 +168,10 @@ def write_losses(path: Path, rows: Rows) -> None:
 
 
 def summary(learner: Learner, delta: Path, previous: Sequence[Path], n_steps: int) -> dict[str, Any]:
-    """What this task added, in tokens, parameters and bytes (docs/method.md, "What trainable tokens means")."""
-    counts = learner.counts()
+    """What this task added, in tokens, parameters and bytes; t2s.statistics.shares makes shares of it."""
     delta_bytes = delta.stat().st_size
     base_bytes = previous[0].stat().st_size if previous else delta_bytes
-    tokens = counts["n_tokens_bank"]
-    return counts | {
-        "n_steps": n_steps,
-        "new_token_share": counts["n_tokens_new"] / tokens if tokens else None,
-        "new_parameter_share": counts["n_parameters_new"] / counts["n_parameters_total"],
-        "delta_bytes": delta_bytes,
-        "base_bytes": base_bytes,
-        "delta_byte_share": delta_bytes / base_bytes,
-    }
+    return learner.counts() | {"n_steps": n_steps, "delta_bytes": delta_bytes, "base_bytes": base_bytes}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -192,6 +200,9 @@ def main(args: argparse.Namespace) -> None:
     sources = sorted({demonstrations.source(path) for path in args.demos})
     if len(sources) > 1:
         raise ValueError(f"expected demonstrations of one source, got {sources}; a study never mixes them")
+    made = sorted({demonstrations.observations(path) for path in args.demos})
+    if len(made) > 1:
+        raise ValueError(f"expected observations before or after their actions in all demonstrations, got {made}")
     manifests = [args.demos[task] for task in learner_class.reads(args.task)]
     values = [args.suite, args.method, args.seed, args.task, image_size, *[part.model_dump() for part in settings]]
     files = [*manifests, args.language, *args.previous]
@@ -209,7 +220,8 @@ def main(args: argparse.Namespace) -> None:
 
     started = time.monotonic()
     learner = learner_class(settings, args.seed, device)
-    learner.start_task(args.task, task_embs[-1], [read(path) for path in args.previous])
+    frames = demos[-1].agentview_rgb[demos[-1].starts[:-1]]  # the first of every demonstration
+    learner.start_task(args.task, task_embs[-1], picture(frames), [read(path) for path in args.previous])
     dataset = Dataset(demos, task_embs, settings.policy.chunk_len, device)
     rows = learn_task(learner, dataset, learn, args.seed, progress)
     write_losses(folder / "losses.csv", rows)

@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> None:
     check(plan, args.results)
     with tempfile.TemporaryDirectory(dir=STUDIES, prefix=f".{args.name}.partial") as folder:
         kept = Path(folder) / args.name
-        write(kept, plan, args.results)
+        write(kept, plan, args.results, sections)
         confirm(kept, args.results)
         shutil.rmtree(study, ignore_errors=True)  # holds at most a params file
         kept.rename(study)
@@ -98,10 +98,10 @@ def differences(given: Any, ran_with: Any, key: str = "") -> Iterator[str]:
         yield f"{key} is {given!r}, the run had {ran_with!r}"
 
 
-def write(kept: Path, plan: Plan, folder: Path) -> None:
-    """Write all files of the study to `kept`."""
+def write(kept: Path, plan: Plan, folder: Path, sections: dict[str, Any]) -> None:
+    """Write all files of the study to `kept`. In its params, the `sections`, ablations still name their base."""
     results.write(kept, folder, plan.study)
-    write_text(kept / "params.yaml", yaml.safe_dump(plan.config, sort_keys=False))
+    write_text(kept / "params.yaml", yaml.safe_dump(sections, sort_keys=False))
     shown = [path for path in [*plan.tables(), *plan.figures()] if path.endswith((".md", ".png"))]
     for path in [*shown, *(f"{folder}/{name}" for name in ("provenance.json", *METRICS))]:
         target = kept / Path(path).relative_to(folder)

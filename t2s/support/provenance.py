@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import t2s
 from t2s import params
 from t2s.data import origin, results
 from t2s.data.files import sha256, write_json
@@ -67,7 +68,7 @@ def code(digest: str, root: Path) -> dict[str, Any]:
 def demos(manifest: Path) -> dict[str, Any]:
     """What a manifest says about a task's demonstrations, except their path, and the digest of the manifest."""
     said = json.loads(manifest.read_text())
-    kept = ("sha256", "n_demos", "source", "assets", "render", "repository", "revision")
+    kept = ("sha256", "n_demos", "source", "observations", "assets", "render", "repository", "revision")
     return {name: said[name] for name in kept if name in said} | {"manifest_sha256": sha256(manifest)}
 
 
@@ -81,11 +82,21 @@ def machine() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "python": platform.python_version(),
+        "libc": " ".join(platform.libc_ver()),
         "cpu": origin.cpu(),
+        "cpu_offers": origin.vector_instructions(),
+        "cpu_capability": capability(),
         "n_cpus": os.cpu_count(),
-        "openblas": os.environ.get("OPENBLAS_CORETYPE"),
+        "kernels": {name: os.environ.get(name) for name in t2s.KERNELS},
         "gpus": gpus,
     }
+
+
+def capability() -> str:
+    """The instructions that torch's own kernels use, e.g. AVX2."""
+    import torch  # takes seconds
+
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def runs(folder: Path, study: params.Study) -> dict[str, list[dict[str, Any]]]:

@@ -45,14 +45,16 @@ class Plan:
     """All files and values of one study."""
 
     def __init__(self, config: dict[str, Any], folder: str = "results", kept: bool = False) -> None:
-        """`config` holds the sections of params.yaml with every override applied, `folder` the results.
+        """`config` holds the sections of params.yaml with every override applied; methods may name a base in `of`.
+
+        `folder` holds the results.
 
         `kept` says that the results are those of a kept study, not of a run.
 
         Raises: ValueError in one line for a mistake in `config`.
         """
-        self.config, self.folder, self.kept = config, folder, kept
-        self.params = params.check(config)
+        self.config, self.folder, self.kept = params.resolve(config), folder, kept
+        self.params = params.check(self.config)
         self.study = self.params.study
 
     def learner(self, method: str) -> str:
@@ -64,11 +66,12 @@ class Plan:
     def sections(self, *names: str, method: str | None = None) -> dict[str, Any]:
         """Only these sections of the params: the values that a rule sees and whose changes rerun its jobs.
 
-        `methods` holds only `method`, and `evaluate.protocols` only the protocol in use.
+        `methods` holds only `method`, or those of the study, and `evaluate.protocols` only the protocol in use.
         """
         chosen = {name: self.config[name] for name in names}
-        if method is not None:
-            chosen["methods"] = {method: self.config["methods"][method]}
+        if method is not None or "methods" in chosen:
+            methods = self.study.methods if method is None else [method]
+            chosen["methods"] = {name: self.config["methods"][name] for name in methods}
         if "evaluate" in chosen:
             protocol = self.config["evaluate"]["protocol"]
             rules = {protocol: self.config["evaluate"]["protocols"][protocol]}
@@ -89,8 +92,11 @@ class Plan:
 
     def producing(self) -> dict[str, Any]:
         """The params that affect the numbers of the study, without those of figures, films and the engine."""
-        chosen = self.sections(*set(self.config) - {"engine", "figures", "film"})
-        return chosen | {"methods": {name: self.config["methods"][name] for name in self.study.methods}}
+        return self.sections(*set(self.config) - {"engine", "figures", "film"})
+
+    def starts(self, suite: str) -> list[int]:
+        """The stored initial states from which scripted demonstrations start; none if the suite draws its own."""
+        return params.states_of(self.params.evaluate).demonstrating if assets.needed(suite) else []
 
     def look(self, suite: str) -> list[str]:
         """The sections that decide how a suite's images look."""
@@ -172,7 +178,7 @@ class Plan:
 
     def tables(self) -> Paths:
         """Every table in every format. The mean needs several suites, the differences need several methods."""
-        names = ["headline", "success", "tasks", "cost", "published"]
+        names = ["headline", "metrics", "success", "tasks", "cost", "published"]
         names += ["mean"] if len(self.study.suites) > 1 else []
         names += ["differences"] if len(self.study.methods) > 1 else []
         return [f"{self.folder}/tables/{name}.{suffix}" for name in names for suffix in ("md", "tex", "csv")]

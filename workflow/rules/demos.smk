@@ -38,9 +38,11 @@ else:
             runtime=lambda w, attempt: attempt * 240,
         params:
             given=lambda w: given_look(w, "demos"),
+            starts=lambda w: PLAN.starts(w.suite),
         message:
             "Script the demonstrations of task {wildcards.task} of {wildcards.suite}"
         shell:
             "t2s demos --suite {wildcards.suite} --task {wildcards.task}"
-            " --params {params.given:q} --out {output.demos:q} --manifest {output.manifest:q}"
+            " --params {params.given:q} --init-states {params.starts} --out {output.demos:q}"
+            " --manifest {output.manifest:q}"
             " 2>&1 | tee {log:q}"

@@ -14,7 +14,7 @@ rule metrics:
     conda:
         "../envs/t2s.yaml"
     params:
-        given=PLAN.given("study", "metrics"),
+        given=PLAN.given("study", "metrics", "evaluate", "env", "methods"),
         results=lambda w, output: Path(output.metrics).parent,
     message:
         "Compute FWT, NBT and AUC"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from functools import partial
 from typing import Any
 
 import libero.libero
@@ -20,9 +19,37 @@ objects.register()
 # Joint positions [rad] that hold the gripper low over the work area, which keeps demonstrations short.
 INIT_QPOS = np.array([0.0, 0.223, 0.0, -2.216, 0.0, 2.44, np.pi / 4])
 GRAY = {"robot0": "0.82 0.82 0.84 1", "gripper0": "0.35 0.35 0.38 1"}
-# This sampler keeps the centre of an object in its region, not its outline: the 5 cm regions are meant that way.
-REGION_SAMPLERS["blocks_floor_manipulation"] = {"floor": partial(Libero100TableRegionSampler, z_offset=0.001)}
 
+
+class FloorSampler(Libero100TableRegionSampler):  # type: ignore[misc]
+    """Places an object with its centre, not its outline, in a region: the 5 cm regions are meant that way.
+
+    If a region has several ranges, the object gets one that is still empty, each with the same chance. LIBERO's own
+    sampler could put two small objects into one range.
+    """
+
+    def __init__(self, *args: Any, x_ranges: Any, y_ranges: Any, **kwargs: Any) -> None:
+        super().__init__(*args, x_ranges=x_ranges, y_ranges=y_ranges, z_offset=0.001, **kwargs)
+        self._ranges = list(zip(x_ranges, y_ranges, strict=True))
+
+    def sample(self, fixtures: dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The placements in `fixtures`, by name (position, quaternion, object), and the new one."""
+        if len(self._ranges) > 1:
+            centres = [position for position, _, _ in (fixtures or {}).values()]
+            empty = [pair for pair in self._ranges if not any(_contains(*pair, centre) for centre in centres)]
+            if not empty:
+                raise ValueError(f"no empty range for {self.mujoco_objects[0].name}: expected one range per object")
+            self.x_ranges, self.y_ranges = zip(*empty, strict=True)
+            self.num_ranges = len(empty)
+        placements: dict[str, Any] = super().sample(fixtures, *args, **kwargs)
+        return placements
+
+
+def _contains(x_range: Any, y_range: Any, centre: Any) -> bool:
+    return bool(x_range[0] <= centre[0] <= x_range[1] and y_range[0] <= centre[1] <= y_range[1])
+
+
+REGION_SAMPLERS["blocks_floor_manipulation"] = {"floor": FloorSampler}
 
 # LIBERO's `register_problem` returns None, so the class is only in TASK_MAPPING.
 Libero_Floor_Manipulation: Any = TASK_MAPPING["libero_floor_manipulation"]

@@ -30,13 +30,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def sample(bddl_path: Path) -> Float64[np.ndarray, "50 s"]:
-    """The initial states of one task. The task's name is the seed, so no demonstration starts from them."""
-    seeds = np.random.SeedSequence(list(bddl_path.stem.encode())).generate_state(N_STATES)
+    """The initial states of one task."""
     env = Env(bddl_path, image_size=64)
     try:
-        return np.stack([env.sample(int(seed)) for seed in seeds])
+        return np.stack([env.sample(seed) for seed in seeds(bddl_path.stem)])
     finally:
         env.close()
+
+
+def seeds(name: str) -> list[int]:
+    """The seeds that draw the initial states of the task `name`.
+
+    The name makes them, so they differ from those of demonstrations, and no demonstration starts from these states.
+    """
+    return [int(word) for word in np.random.SeedSequence(list(name.encode())).generate_state(N_STATES)]
 
 
 def save(states: Float64[np.ndarray, "50 s"], path: Path) -> None:
