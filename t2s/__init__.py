@@ -12,8 +12,8 @@ KERNELS = {
 }
 """The libraries choose their kernels by the processor, and these round differently.
 
-These variables hold them to kernels that need at most AVX2, so that no result depends on the processor. They are read
-when NumPy and torch are imported; values that the environment already has stay.
+These variables hold them to kernels that need at most AVX2, so that the same program gives the same result on others.
+They are read when NumPy and torch are imported; values that the environment already has stay.
 """
 
 if platform.machine() in {"x86_64", "AMD64"}:
