@@ -294,7 +294,7 @@ def test_a_finished_study_is_rebuilt_without_learning(fresh: Path) -> None:
     study.mkdir(parents=True)
     shutil.copy2(fresh / "params.yaml", study / "params.yaml")
     change(study / "params.yaml", {"study": section})
-    synthetic.write(fresh / "run", section)
+    synthetic.write(fresh / "run", section, TINY["evaluate"]["protocols"]["blocks"]["n_rollouts"])
     results.write(study, fresh / "run", Study(**section))
     command = ["snakemake", "--snakefile", "studies/Snakefile", "--cores", "1", "--forceall"]
     done = run(fresh, *command, "--config", "study_name=finished")
