@@ -435,6 +435,6 @@ def test_a_shorter_study_with_other_epochs_is_no_reproduction(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    _, lines, _ = compared(capsys, "quick", "blocks")
-    assert lines[0] == "undecided: t2s too few, sequential same"
+    status, lines, _ = compared(capsys, "quick", "blocks")
+    assert (status, lines[0]) == (1, "not reproduced: t2s worse, sequential too few")
     assert "  params         learn.n_epochs: 24 | 30" in lines
