@@ -26,7 +26,7 @@ N_KILLS = 20
 SUITE = "blocks_object"
 LEARNED = f"results/runs/{SUITE}/t2s/seed0/task0/learn.json"
 STATE = "results/cache/learn/*/state.safetensors"
-GO_ON = "To go on, give the same command again"
+GO_ON = "To continue, run the same command again"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
     task = suites.task(SUITE, 0)
     hdf5 = folder / f"results/demos/{SUITE}/task0_demo.hdf5"
     synthetic.write_demos(hdf5, [5, 3], 32, task.instruction)
-    facts = {"file": hdf5.name, "sha256": files.sha256(hdf5), "n_demos": 2}
+    facts = {"file": hdf5.name, "sha256": files.sha256(hdf5), "n_demos": 2, "observations": "before"}
     files.write_json(hdf5.with_name("task0.json"), facts | {"instruction": task.instruction, "source": "scripted"})
     language = folder / f"results/language/{SUITE}.safetensors"
     embeddings.write(language, {task.instruction: np.ones(8, np.float32)}, "none")
