@@ -134,7 +134,7 @@ def test_nbt_equals_its_plain_sum(success: np.ndarray) -> None:
 
 
 def test_the_wilson_interval_of_10_in_20() -> None:
-    low, high = intervals.wilson(np.array([10]), np.array([20]), 0.95)
+    low, high = intervals.wilson(np.array([0.5]), np.array([20]), 0.95)
     assert low == pytest.approx([0.2993], abs=1e-4)
     assert high == pytest.approx([0.7007], abs=1e-4)
 
@@ -142,7 +142,7 @@ def test_the_wilson_interval_of_10_in_20() -> None:
 @given(st.integers(0, 30), st.integers(1, 30))
 def test_the_wilson_interval_holds_the_rate(n_success: int, n: int) -> None:
     n_success = min(n_success, n)
-    low, high = intervals.wilson(np.array([n_success]), np.array([n]), 0.95)
+    low, high = intervals.wilson(np.array([n_success / n]), np.array([n]), 0.95)
     assert 0 <= low[0] <= n_success / n + 1e-12
     assert n_success / n - 1e-12 <= high[0] <= 1
 

@@ -26,8 +26,6 @@ from t2s.params import MEAN, Evaluate, Metrics, Study
 from t2s.statistics import cells, definitions, intervals, shares
 
 HEADLINE: Final = ("fwt", "fwt_final", "nbt", "auc", "new_token_share")
-COMPARED: Final = ("fwt", "fwt_trained", "fwt_final", "nbt", "auc", "auc_final")
-"""The metrics of a `difference`: the study's first method minus another method."""
 MACHINE: Final = ("cpu", "device", "gl")
 """Versions of a record that tell machines apart; all others must be the same within a suite."""
 LEARNED: Final = (
@@ -125,7 +123,8 @@ def summarise(episodes: pd.DataFrame, learned: pd.DataFrame, study: Study, rules
     """`{suite: {method: {metric: {mean, low, high, n_seeds}}}}`, rates as fractions.
 
     Shares of tokens, parameters and bytes are computed and not measured, so they have no interval. If there are several
-    suites, MEAN is a further one. Every method but the first also has a `difference`, with the metrics of `COMPARED`.
+    suites, MEAN is a further one. Every method but the first also has a `difference`, of the
+    metrics in `definitions.COMPARED`.
     """
     n_seeds = len(study.seeds)
     seeds = np.random.default_rng([rules.seed, 1]).integers(n_seeds, size=(rules.n_bootstrap, n_seeds))
@@ -152,7 +151,8 @@ def summarise(episodes: pd.DataFrame, learned: pd.DataFrame, study: Study, rules
             found |= {n: {"mean": round(v, 6), "n_seeds": n_seeds} for n, v in computed[suite][method].items()}
             if values is not first:
                 differences = {
-                    n: (first[n] - values[n]).interval(n_episodes, rules.confidence, seeds) for n in COMPARED
+                    n: (first[n] - values[n]).interval(n_episodes, rules.confidence, seeds)
+                    for n in definitions.COMPARED
                 }
                 found["difference"] = differences
             summary[suite][method] = found
@@ -236,7 +236,7 @@ def table(episodes: pd.DataFrame, confidence: float) -> pd.DataFrame:
     grouped = episodes.assign(epoch=epoch).groupby(by).success
     found = grouped.agg(n_episodes="size", n_success="sum").reset_index()
     n, n_success = found.n_episodes.to_numpy(int), found.n_success.to_numpy(int)
-    low, high = intervals.wilson(n_success, n, confidence)
+    low, high = intervals.wilson(n_success / n, n, confidence)
     return found.assign(success=n_success / n, low=low, high=high)
 
 

@@ -31,14 +31,7 @@ COLUMNS: Final = {
     "stored_byte_share": "Stored bytes",
 }
 """Columns of the headline table, in %."""
-DIFFERENCE_COLUMNS: Final = {
-    "fwt": "FWT",
-    "fwt_trained": "FWT, trained",
-    "fwt_final": "FWT final",
-    "nbt": "NBT",
-    "auc": "AUC",
-    "auc_final": "AUC, final",
-}
+DIFFERENCE_COLUMNS: Final = {name: definitions.DEFINITIONS[name].title for name in definitions.COMPARED}
 DIFFERENCES: Final = (
     "In percentage points: {first} minus the method of the row, paired by task, seed and initial state. Where an"
     " interval holds 0, these episodes do not tell the two apart. Of NBT less is better."

@@ -77,9 +77,8 @@ def versions(device: str) -> dict[str, str]:
     """What an outcome depends on besides policy and seed. Imports none of the packages it names."""
     names = {"mujoco": "mujoco", "robosuite": "robosuite", "libero": "hf-libero", "torch": "torch"}
     found = {key: version(name) for key, name in names.items()}
-    cpu = (
-        os.environ.get("ATEN_CPU_CAPABILITY") or platform.machine()
-    )  # the kernels that torch is held to (t2s/__init__)
+    # The kernels that torch is held to (t2s/__init__.py).
+    cpu = os.environ.get("ATEN_CPU_CAPABILITY") or platform.machine()
     return found | {"gl": gl.choose(), "device": device, "cpu": cpu.upper()}
 
 

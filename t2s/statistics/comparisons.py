@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Int
 from scipy.stats import binom, hypergeom
 
+from t2s.statistics import intervals
+
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """p of equal success, from the numbers of pairs that succeeded only in A and only in B; exact, two-sided.
@@ -36,14 +38,6 @@ def stratified(tables: Int[np.ndarray, "cells 4"]) -> float:
     return min(1.0, float(chances[chances <= seen * (1 + 1e-7)].sum()))
 
 
-def wilson(rate: float, n: int | float, confidence: float) -> tuple[float, float]:
-    """Interval of a rate over `n` episodes. Source: Wilson 1927, equation 3."""
-    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-    half = math.sqrt(z2 * rate * (1 - rate) / n + z2**2 / (4 * n**2))
-    low, high = ((rate + z2 / (2 * n) + side * half) / (1 + z2 / n) for side in (-1, 1))
-    return max(0.0, low), min(1.0, high)
-
-
 def newcombe(
     rate_a: float, rate_b: float, n_a: int | float, n_b: int | float, confidence: float, phi: float = 0.0
 ) -> tuple[float, float]:
@@ -52,7 +46,8 @@ def newcombe(
     d - sqrt(x² - 2 phi x y + y²), x = rate_a - low_a, y = high_b - rate_b; likewise above.
     Source: Newcombe 1998, Stat. Med. 17:873 (independent) and 17:2635 (paired), method 10 of both.
     """
-    (low_a, high_a), (low_b, high_b) = wilson(rate_a, n_a, confidence), wilson(rate_b, n_b, confidence)
+    low_a, high_a = map(float, intervals.wilson(rate_a, n_a, confidence))
+    low_b, high_b = map(float, intervals.wilson(rate_b, n_b, confidence))
     below, above = (
         math.sqrt(max(0.0, x**2 - 2 * phi * x * y + y**2))
         for x, y in ((rate_a - low_a, high_b - rate_b), (high_a - rate_a, rate_b - low_b))

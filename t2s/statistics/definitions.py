@@ -41,6 +41,9 @@ DEFINITIONS: Final = {
 }
 """Every metric, by its name in metrics.json."""
 
+COMPARED: Final = ("fwt", "fwt_trained", "fwt_final", "nbt", "auc", "auc_final")
+"""The metrics of a difference between methods."""
+
 Curves = Float[np.ndarray, "*n k e"]
 Success = Float[np.ndarray, "*n k k"]
 

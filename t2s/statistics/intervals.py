@@ -21,14 +21,15 @@ from scipy import stats
 
 
 def wilson(
-    n_success: Int[np.ndarray, " n"], n: Int[np.ndarray, " n"], confidence: float
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """The Wilson interval of a rate of `n_success` in `n`. Source: Wilson 1927, equation 3."""
+    rate: Float[np.ndarray, "*n"] | float, n: Int[np.ndarray, "*n"] | int | float, confidence: float
+) -> tuple[Float[np.ndarray, "*n"], Float[np.ndarray, "*n"]]:
+    """The Wilson interval of a rate over `n` episodes. Source: Wilson 1927, equation 3."""
     z = stats.norm.ppf((1 + confidence) / 2)
-    rate, scale = n_success / n, 1 + z**2 / n
+    scale = 1 + z**2 / n
     centre = rate + z**2 / (2 * n)
     half = z * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    return np.maximum((centre - half) / scale, 0.0), np.minimum((centre + half) / scale, 1.0)
+    low, high = (centre - half) / scale, (centre + half) / scale
+    return np.asarray(np.maximum(low, 0.0)), np.asarray(np.minimum(high, 1.0))
 
 
 def draw(
