@@ -20,12 +20,13 @@ NOUNS = {"params", "errors", "data", "model", "sim", "lifelong"}
 LAYERS: dict[str, set[str]] = {
     "params": set(),
     "errors": set(),
+    "learners": set(),
     "data": {"params", "data"},
     "model": {"params", "model"},
     "sim": {"params", "errors", "sim"},
-    "lifelong": {"params", "data", "model", "lifelong"},
+    "lifelong": {"params", "learners", "data", "model", "lifelong"},
     "statistics": {"params", "statistics"},
-    "workflow": {"params", "data", "workflow"},
+    "workflow": {"params", "learners", "data", "workflow"},
     # Commands exchange files: none imports another.
     "stages": NOUNS,
     "report": NOUNS | {"statistics"},

@@ -14,6 +14,9 @@ import yaml
 from test_workflow import change, copy_repository, run
 
 from t2s import params
+from t2s.learners import LEARNERS
+from t2s.lifelong import learner_class
+from t2s.lifelong.learner import Learner
 from t2s.workflow import plan, shell, sources
 from t2s.workflow.plan import Plan
 
@@ -112,12 +115,23 @@ def test_a_mistake_in_the_params_is_one_line() -> None:
 def test_the_code_of_a_command_is_what_it_imports_and_one_learner() -> None:
     code = sources.code("learn", "er")
     assert {"t2s/stages/learn.py", "t2s/model/policy.py", "t2s/lifelong/er.py", "t2s/lifelong/sequential.py"} <= {*code}
-    assert not {"t2s/lifelong/ewc.py", "t2s/lifelong/methods.py", "t2s/params.py", "t2s/cli.py"} & {*code}
+    assert not {"t2s/lifelong/ewc.py", "t2s/learners.py", "t2s/params.py", "t2s/cli.py"} & {*code}
     assert not any(path.startswith("t2s/sim") for path in code)
     assert not any("import torch" in (ROOT / path).read_text() for path in sources.code("metrics"))
     assert {"t2s/stages/download.py"} <= {*sources.producing("download", ["t2s"])}
     with pytest.raises(ValueError, match="unknown command 'lern'"):
         sources.code("lern")
+
+
+def test_the_code_of_a_learner_is_the_file_of_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LEARNERS, "anchor", "t2s.lifelong.ewc:EWC")
+    assert "t2s/lifelong/ewc.py" in sources.code("learn", "anchor")
+    assert "t2s/lifelong/ewc.py" in sources.code("evaluate", "anchor")
+
+
+def test_every_learner_has_a_model_of_its_values_and_a_class() -> None:
+    assert list(LEARNERS) == list(params.LEARNERS)
+    assert all(issubclass(learner_class(name), Learner) for name in LEARNERS)
 
 
 ODD = ("plain", "a blank", "$HOME $(touch hole)", "it's", 'a "quoted" one', "back`ticks`", "ü")

@@ -14,7 +14,7 @@ from test_learn import ROOT, SECTIONS
 from t2s import cli
 from t2s.data import embeddings
 from t2s.lifelong.averages import Averages
-from t2s.lifelong.methods import LEARNERS
+from t2s.learners import LEARNERS
 from t2s.lifelong.progress import Progress
 from t2s.lifelong.sequential import Sequential
 from t2s.stages import learn

@@ -401,8 +401,8 @@ def test_editing_one_learner_relearns_its_methods_alone(finished: Path, edited: 
 @pytest.mark.slow
 @pytest.mark.sim
 def test_adding_a_method_relearns_no_other(finished: Path, edited: Callable[..., None]) -> None:
-    shutil.copy2(finished / "t2s/lifelong/sequential.py", finished / "t2s/lifelong/mine.py")
-    edited("t2s/lifelong/methods.py", "from t2s.lifelong import mine\n\nLEARNERS['mine'] = mine.Sequential\n")
+    shutil.copy2(finished / "t2s/lifelong/sequential.py", finished / "t2s/lifelong/my_own.py")
+    edited("t2s/learners.py", "LEARNERS['mine'] = 't2s.lifelong.my_own:Sequential'\n")
     edited("t2s/params.py", "LEARNERS['mine'] = Sequential\n")
     assert planned(finished) == {}
     jobs = planned(finished, "--config", "study={methods: [t2s, sequential, er]}")

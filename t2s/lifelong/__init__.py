@@ -1,18 +1,18 @@
-"""Lifelong learning methods, one file each. t2s/lifelong/methods.py lists them."""
+"""Lifelong learning methods, one file each. t2s/learners.py lists them."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from t2s import params
+from t2s import learners, params
 from t2s.lifelong import checkpoint
 from t2s.lifelong.actor import Actor
 from t2s.lifelong.learner import Learner, Settings
-from t2s.lifelong.methods import LEARNERS
 
 
 def pick(source: str, method: str) -> tuple[type[Learner], Settings]:
@@ -22,7 +22,14 @@ def pick(source: str, method: str) -> tuple[type[Learner], Settings]:
     """
     values = params.method(source, method)
     settings = Settings(params.Policy.read(source), params.Learn.read(source), values)
-    return LEARNERS[values.learner], settings
+    return learner_class(values.learner), settings
+
+
+def learner_class(name: str) -> type[Learner]:
+    """The class of the learner `name`."""
+    module, _, attribute = learners.LEARNERS[name].partition(":")
+    found: type[Learner] = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def pick_device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from t2s import params
+from t2s.learners import LEARNERS
 
 ROOT = Path(__file__).parents[2]
 """The checkout. Paths of files of t2s are relative to it."""
@@ -19,16 +19,16 @@ COMMANDS = ("stages", "report", "support")
 def code(command: str, learner: str | None = None) -> tuple[str, ...]:
     """Sorted paths of the files that `t2s <command>` imports, its own included.
 
-    Of the learners, only `learner` and its imports are included, and not the file that lists them all. t2s/params.py
-    is left out, because it only checks values, and every rule has these in `params:`.
+    Of the learners, only `learner` and its imports are included. t2s/params.py and t2s/learners.py are left out: they
+    check and name what every rule has in `params:`.
 
     Raises: ValueError for an unknown command.
     """
-    learners = {f"t2s.lifelong.{name}" for name in ["methods", *params.LEARNERS]}
-    found = closure(_module_of(command), set(), learners)
+    modules = [_module_of(command)]
     if learner is not None:
-        found = closure(f"t2s.lifelong.{learner}", found, set())
-    return tuple(sorted(str(path.relative_to(ROOT)) for path in found - {ROOT / "t2s/params.py"}))
+        modules.append(LEARNERS[learner].partition(":")[0])
+    found = closure(modules) - {ROOT / "t2s/params.py", ROOT / "t2s/learners.py"}
+    return tuple(sorted(str(path.relative_to(ROOT)) for path in found))
 
 
 def producing(source: str, learners: Iterable[str]) -> list[str]:
@@ -40,13 +40,13 @@ def producing(source: str, learners: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def closure(module: str, found: set[Path], ignored: set[str]) -> set[Path]:
-    """`found` and the files that `module` imports, directly or indirectly. Ignored modules are not followed."""
-    waiting = [module]
+def closure(modules: Iterable[str]) -> set[Path]:
+    """The files of these modules, and those that they import, directly or indirectly."""
+    found: set[Path] = set()
+    waiting = list(modules)
     while waiting:
-        name = waiting.pop()
-        path = file_of(name)
-        if path and path not in found and name not in ignored:
+        path = file_of(waiting.pop())
+        if path and path not in found:
             found.add(path)
             waiting += imports(path)
     return found
