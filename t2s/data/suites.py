@@ -48,6 +48,14 @@ BLOCKS: dict[str, tuple[str, ...]] = {
         "pick_up_the_red_cube_on_the_pad_and_place_it_on_the_plate",
         "pick_up_the_red_cube_next_to_the_box_and_place_it_on_the_plate",
     ),
+    "blocks_tuning": (
+        "pick_up_the_orange_cube_and_place_it_in_the_bin",
+        "stack_the_pink_cube_on_the_white_brick",
+        "pick_up_the_green_cube_next_to_the_tower_and_place_it_on_the_plate",
+        "pick_up_the_green_ball_and_place_it_in_the_bin",
+        "push_the_white_brick_onto_the_pad",
+        "put_the_black_cylinder_on_the_plate",
+    ),
 }
 """Task names of every embedded suite, in the order in which they are learned."""
 
