@@ -4,7 +4,7 @@
 # make pull        set-up, then fetch the results of this commit from the DVC remote and mark them as up to date for Snakemake
 # make setup       set-up only: .venv with the versions of constraints.txt, and OpenGL for the cameras
 
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13,$(shell command -v $(name))) python3)
 CORES  ?= all
 PIP    := .venv/bin/python -m pip install -qq --constraint constraints.txt
 # Installed without their dependencies. hf-libero requires wandb, robomimic and several GB of other packages that nothing
@@ -57,11 +57,11 @@ pull: setup
 setup: .venv/.stamp gl
 
 .venv/.stamp: constraints.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
-	  echo "error: no Python 3.11 as '$(PYTHON)'; install it, or run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "error: no Python 3.11, 3.12 or 3.13 as '$(PYTHON)'; install one, or run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "set-up 1/4: .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv || { \
-	  echo "error: Python 3.11 cannot make an environment; on Debian run: apt-get install python3.11-venv" >&2; exit 1; }
+	  echo "error: $(PYTHON) cannot make an environment; on Debian run: apt-get install python3-venv" >&2; exit 1; }
 	@echo "set-up 2/4: setuptools, to install t2s without a second copy of it"
 	@$(PIP) setuptools </dev/null
 	@echo "set-up 3/4: t2s and its dependencies, torch the largest (minutes)"

@@ -97,11 +97,11 @@ def examine_study(sources: Sequence[str], only: str | None) -> Iterator[Finding]
 
 
 def python() -> Finding:
-    """Compare Python's version with the one that everything is pinned for."""
+    """Compare Python's version with those that everything is pinned for."""
     version = platform.python_version()
-    if version.startswith("3.11."):
+    if (3, 11) <= sys.version_info < (3, 14):
         return Finding("ok", f"Python {version}")
-    return Finding("wrong", f"Python {version}, expected 3.11", "make setup PYTHON=/path/to/python3.11")
+    return Finding("wrong", f"Python {version}, expected 3.11 to 3.13", "make setup PYTHON=/path/to/python3.11")
 
 
 def packages(root: Path) -> Iterator[Finding]:
