@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import torch
+import transformers
 from params_file import params_file
 
 from t2s import cli
@@ -31,6 +33,45 @@ def test_an_instruction_embeds_the_same_alone_and_among_others():
     alone = language.embed(ENCODER, ["push the plate"])[0]
     among = language.embed(ENCODER, ["a much longer instruction about something else", "push the plate"])
     assert np.array_equal(alone, among[1])
+
+
+@pytest.fixture
+def bert(tmp_path):
+    """A folder with a small BERT of random weights."""
+    torch.manual_seed(0)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "push", "the", "plate"]
+    config = transformers.BertConfig(
+        vocab_size=len(words),
+        hidden_size=12,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    transformers.BertModel(config).save_pretrained(tmp_path / "bert")
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "bert")
+    return tmp_path / "bert"
+
+
+def test_the_pooled_embedding_is_liberos(bert):
+    """As `get_task_embs` of LIBERO's lifelong/utils.py computes it: all at once, padded to 25 tokens."""
+    instructions = ["push the plate", "push the plate the plate"]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(bert)
+    tokens = tokenizer(text=instructions, max_length=25, padding="max_length", return_tensors="pt")
+    model = transformers.AutoModel.from_pretrained(bert)
+    theirs = model(tokens["input_ids"], tokens["attention_mask"])["pooler_output"].detach()
+    ours = language.embed(str(bert), instructions, "pooler")
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert not np.allclose(np.linalg.norm(ours, axis=1), 1.0, atol=1e-2)
+    assert np.allclose(np.linalg.norm(language.embed(str(bert), instructions), axis=1), 1.0)
+
+
+def test_an_encoder_without_a_pooling_layer_is_refused(bert):
+    model = transformers.BertModel.from_pretrained(bert, add_pooling_layer=False)
+    model.save_pretrained(bert)
+    with pytest.raises(ValueError, match=r"expected an encoder with a pooling layer .*, got '.*bert'"):
+        language.embed(str(bert), ["push the plate"], "pooler")
+    assert len(language.embed(str(bert), ["push the plate"])) == 1
 
 
 def test_the_command_embeds_every_instruction_of_a_suite(tmp_path):

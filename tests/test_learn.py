@@ -64,6 +64,17 @@ def test_a_window_never_crosses_into_the_next_demonstration():
     assert torch.equal(windows.observations["agentview_rgb"], torch.from_numpy(data.agentview_rgb[[0, 3, 5]]))
 
 
+def test_a_window_of_frames_repeats_the_last_one_as_liberos_loader_does():
+    """robomimic's SequenceDataset with `pad_seq_length`: tests/test_libero_loader.py compares whole files."""
+    data = demos()
+    joined = learn.Dataset([data], [np.ones(8, np.float32)], 4, torch.device("cpu"), 4)
+    windows = joined.windows(torch.tensor([0, 3, 5]))
+    steps = [[0, 1, 2, 3], [3, 4, 4, 4], [5, 6, 7, 7]]
+    for name, values in windows.observations.items():
+        assert torch.equal(values, torch.from_numpy(getattr(data, name)[steps]))
+    assert torch.equal(windows.actions, torch.from_numpy(data.actions[steps]))
+
+
 def test_an_epoch_draws_every_window_once():
     drawn = torch.cat(list(learn.batches(23, 5, torch.Generator().manual_seed(0))))
     assert sorted(drawn.tolist()) == list(range(23))
@@ -89,6 +100,20 @@ def test_augmentation_moves_whole_images_within_the_limit():
         ]
         assert sum(fits) == 1
     assert torch.equal(moved.observations["joint_states"], windows.observations["joint_states"])
+
+
+def test_the_frames_of_both_cameras_change_alike():
+    joined = learn.Dataset([demos()], [np.ones(8, np.float32)], 4, torch.device("cpu"), 4)
+    windows = joined.windows(torch.arange(3))
+    seen = windows.observations
+    alike = seen | {"eye_in_hand_rgb": seen["agentview_rgb"]}
+    jittered = settings(shift_px=4, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.3)
+    changed = learn.augment(windows._replace(observations=alike), jittered, torch.Generator().manual_seed(1))
+    images = changed.observations["agentview_rgb"]
+    assert images.shape == seen["agentview_rgb"].shape
+    assert torch.equal(images, changed.observations["eye_in_hand_rgb"])
+    assert not torch.allclose(images, seen["agentview_rgb"].float(), atol=1.0)
+    assert torch.equal(changed.observations["joint_states"], seen["joint_states"])
 
 
 @pytest.fixture

@@ -9,12 +9,15 @@ from t2s import lifelong, params
 from t2s.lifelong import checkpoint
 from t2s.lifelong.checkpoint import CUES
 from t2s.lifelong.learner import Windows
+from t2s.lifelong.t2s import rebuild
 
 ROOT = Path(__file__).parent.parent
 SECTIONS = params.resolve(params.read(str(ROOT / "params.yaml")))
+RESNET_T = {"embed_dim": 16, "n_layers": 1, "n_heads": 2, "head_dim": 8, "n_frames": 4, "n_keypoints": 4}
 SMALL = {
     "policy": SECTIONS["policy"]
-    | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6], "chunk_len": 4, "replan_every": 2},
+    | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6], "chunk_len": 4, "replan_every": 2}
+    | {"resnet_t": SECTIONS["policy"]["resnet_t"] | RESNET_T | {"hidden_dim": 16}},
     "learn": SECTIONS["learn"] | {"batch_size": 4, "warmup_steps": 1, "device": "cpu"},
     "methods": SECTIONS["methods"]
     | {"t2s": SECTIONS["methods"]["t2s"] | {"n_tokens": 12, "new_tokens_max": 3, "new_tokens_min": 1}},
@@ -23,9 +26,10 @@ EMBEDDINGS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
 PICTURES = np.random.default_rng(1).integers(0, 256, size=(4, 8, 8, 3), dtype=np.uint8)
 
 
-def source(**methods):
+def source(network="compact", **methods):
     changed = {name: SMALL["methods"][name] | values for name, values in methods.items()}
-    return params_file(SMALL | {"methods": SMALL["methods"] | changed})
+    policy = SMALL["policy"] | {"network": network}
+    return params_file(SMALL | {"policy": policy, "methods": SMALL["methods"] | changed})
 
 
 def observations(b=4):
@@ -41,9 +45,12 @@ def observations(b=4):
     }
 
 
-def windows(task, actions):
+def windows(task, actions, n_frames=1):
     task_emb = torch.from_numpy(EMBEDDINGS[task]).expand(4, -1)
-    return Windows(observations(), task_emb, actions, torch.ones(4, 4, dtype=torch.bool))
+    seen = observations(4 * n_frames)
+    if n_frames > 1:
+        seen = {name: values.unflatten(0, (4, n_frames)) for name, values in seen.items()}
+    return Windows(seen, task_emb, actions, torch.ones(4, 4, dtype=torch.bool))
 
 
 def learn(method, task, earlier, folder, n_steps=3, source=source()):  # noqa: B008
@@ -53,8 +60,10 @@ def learn(method, task, earlier, folder, n_steps=3, source=source()):  # noqa: B
     learner.start_task(task, EMBEDDINGS[task], PICTURES[task], [checkpoint.read(p) for p in earlier])
     learner.optimise(learner.trainable, n_steps)
     generator = torch.Generator().manual_seed(task)
+    torch.manual_seed(task)
     for _ in range(n_steps):
-        learner.observe(windows(task, torch.rand(4, 4, 7, generator=generator) * 2 - 1))
+        actions = torch.rand(4, 4, 7, generator=generator) * 2 - 1
+        learner.observe(windows(task, actions, settings.policy.n_frames))
     path = folder / f"{method}{task}.safetensors"
     learner.checkpoint().write(path)
     return path
@@ -74,9 +83,16 @@ def act(method, paths, task, source=source(), actions="likely"):  # noqa: B008
     return policy, np.stack([policy.act(lambda: first) for _ in range(5)])
 
 
-@pytest.mark.parametrize("reuse", ["language", "all", "none", "random"])
-def test_t2s_computes_bit_identical_actions_for_old_tasks_after_later_ones(tmp_path, reuse):
-    values = source(t2s={"reuse": reuse, "reuse_threshold": -1.0})
+KINDS = [("compact", "all"), ("compact", "transformer"), ("resnet_t", "all"), ("resnet_t", "transformer")]
+"""Networks, and which of their maps T2S makes of tokens."""
+
+
+@pytest.mark.parametrize(
+    ("network", "tokenise", "reuse"),
+    [(*KINDS[0], "language"), *[(*kind, "all") for kind in KINDS], (*KINDS[0], "none"), (*KINDS[0], "random")],
+)
+def test_t2s_computes_bit_identical_actions_for_old_tasks_after_later_ones(tmp_path, network, tokenise, reuse):
+    values = source(network, t2s={"tokenise": tokenise, "reuse": reuse, "reuse_threshold": -1.0})
     paths = chain("t2s", 4, tmp_path, source=values)
     for task in range(3):
         then, actions_then = act("t2s", paths[: task + 1], task, values)
@@ -85,15 +101,75 @@ def test_t2s_computes_bit_identical_actions_for_old_tasks_after_later_ones(tmp_p
         assert then.fingerprint == now.fingerprint
 
 
+@pytest.mark.parametrize("network", ["compact", "resnet_t"])
 @pytest.mark.parametrize("method", ["packnet", "tail", "single_task"])
-def test_what_acts_on_an_old_task_is_bit_identical_after_later_ones(tmp_path, method):
-    paths = chain(method, 4, tmp_path)
+def test_what_acts_on_an_old_task_is_bit_identical_after_later_ones(tmp_path, method, network):
+    values = source(network)
+    paths = chain(method, 4, tmp_path, source=values)
     for task in range(3):
-        then, actions_then = act(method, paths[: task + 1], task)
-        now, actions_now = act(method, paths, task)
+        then, actions_then = act(method, paths[: task + 1], task, values)
+        now, actions_now = act(method, paths, task, values)
         assert np.array_equal(actions_then, actions_now)
         assert then.fingerprint == now.fingerprint
-    assert len({act(method, paths, task)[0].fingerprint for task in range(4)}) == 4
+    assert len({act(method, paths, task, values)[0].fingerprint for task in range(4)}) == 4
+
+
+def statistics(path):
+    """The running statistics of batch norms in a checkpoint."""
+    kept = checkpoint.read(path)
+    return {name: values for name, values in kept.tensors.items() if name.endswith(("running_mean", "running_var"))}
+
+
+@pytest.mark.parametrize("method", params.LEARNERS)
+def test_batch_norms_keep_learning_only_where_old_tasks_may_change(tmp_path, method):
+    fresh = statistics(learn(method, 0, [], tmp_path, n_steps=0, source=source("resnet_t")))
+    first, second = map(statistics, chain(method, 2, tmp_path, source=source("resnet_t")))
+    assert len(fresh) == len(first) == 2 * 2 * 10  # mean and variance of ten norms of two encoders
+    assert any(not torch.equal(first[name], fresh[name]) for name in fresh) == (method != "packnet")
+    if method in {"t2s", "tail"}:
+        assert not second  # a delta
+    else:
+        assert any(not torch.equal(first[name], second[name]) for name in fresh) == (method != "packnet")
+
+
+@pytest.mark.parametrize(("network", "tokenise"), KINDS)
+def test_tokens_replace_maps_and_the_rest_learns_with_the_first_task_alone(tmp_path, network, tokenise):
+    values = source(network, t2s={"tokenise": tokenise, "reuse_threshold": -1.0})
+    first, second = (checkpoint.read(path) for path in chain("t2s", 2, tmp_path, source=values))
+    others = {name for name in first.tensors if "_param_tokens" not in name and name not in CUES}
+    maps = {"conv1", "conv2", "shortcut.0", "convs.0.0", "convs.1.0", "stem.0", "films.0", "keypoints"}
+    encoders = {name for name in others if any(f"{part}.weight" in name for part in maps)}
+    norms = {name for name in others if "norm" in name or "running" in name}
+    assert bool(encoders) == (tokenise == "transformer")
+    assert bool(norms) == (network == "resnet_t")
+    assert not any(part in name for name in others for part in ("head", "query", "ffn", "language", ".out"))
+    assert all("_param_tokens.1" in name for name in second.tensors if name not in CUES)
+    settings = lifelong.pick(values, "t2s")[1]
+    grown, _ = rebuild(settings, [first, second], 8)
+    assert all(torch.equal(first.tensors[name], grown.state_dict()[name]) for name in others)
+
+
+def test_resnet_t_acts_on_the_last_frames_of_the_episode_alone(tmp_path):
+    values = source("resnet_t")
+    paths = chain("sequential", 1, tmp_path, source=values)
+    policy = lifelong.load_policy(values, "sequential", paths, EMBEDDINGS[0], "likely")
+    seen = observations(7)
+    steps = [{name: v[i].numpy() for name, v in seen.items()} for i in range(7)]
+
+    def acted(shown):
+        policy.reset(0)
+        coming = iter(shown)
+        return np.stack([policy.act(lambda: next(coming)) for _ in shown])
+
+    whole = acted(steps)
+    assert len({action.tobytes() for action in whole}) == 7
+    assert np.array_equal(acted(steps), whole)  # an episode forgets the one before
+    assert np.allclose(acted(steps[3:])[-1], whole[-1], atol=1e-6)  # the last four frames decide
+    assert not np.allclose(acted(steps[4:])[-1], whole[-1], atol=1e-6)
+    settings = lifelong.pick(values, "sequential")[1]
+    network = lifelong.learner_class("sequential").acting(settings, [checkpoint.read(paths[0])], 0, 8).eval()
+    tokens = network.tokens(seen, torch.from_numpy(EMBEDDINGS[0]).expand(7, -1))
+    assert np.allclose(network.decide(tokens[None, 3:], "likely", None)[0, 0].detach(), whole[-1], atol=1e-6)
 
 
 def test_sequential_forgets(tmp_path):
@@ -108,7 +184,7 @@ def test_growth_changes_no_output_before_it_learns(tmp_path):
     """With one task reused, an untrained new task acts as the reused one would under its instruction."""
     first = chain("t2s", 1, tmp_path)
     untrained = learn("t2s", 1, first, tmp_path, n_steps=0)
-    network, bank = lifelong.t2s.rebuild(
+    network, bank = rebuild(
         lifelong.pick(source(), "t2s")[1],
         [checkpoint.read(p) for p in [*first, untrained]],
         8,
@@ -148,9 +224,12 @@ def test_the_policy_is_found_by_the_instruction_alone(tmp_path):
     assert len(set(fingerprints)) == 3
 
 
-@pytest.mark.parametrize("method", params.LEARNERS)
-def test_learning_twice_gives_the_same_bytes(tmp_path, method):
-    for one, two in zip(chain(method, 2, tmp_path / "a"), chain(method, 2, tmp_path / "b"), strict=True):
+@pytest.mark.parametrize(
+    ("method", "network"), [*((method, "compact") for method in params.LEARNERS), ("t2s", "resnet_t")]
+)
+def test_learning_twice_gives_the_same_bytes(tmp_path, method, network):
+    both = (chain(method, 2, tmp_path / name, source=source(network)) for name in "ab")
+    for one, two in zip(*both, strict=True):
         assert one.read_bytes() == two.read_bytes()
 
 
@@ -227,3 +306,11 @@ def test_counts_add_up(tmp_path):
     assert counts["n_parameters_total"] == sum(p.numel() for p in learner.network.parameters())
     assert 0 < counts["n_tokens_new"] < 0.25 * counts["n_tokens_bank"]
     assert set(counts["similarity"]) == {"0", "1"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_an_error_with_the_remedy(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert lifelong.pick_device("auto") == torch.device("cpu")
+    with pytest.raises(ValueError, match=r"learn\.device: .* \(CUDA_VISIBLE_DEVICES: '-1'\); .*set learn\.device: cpu"):
+        lifelong.pick_device("cuda")

@@ -235,8 +235,14 @@ def test_without_growth_a_later_task_acts_as_the_one_it_reuses(tmp_path):
     assert start("no_growth", 2, paths, values).counts()["active"] == [0]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch, method):
+@pytest.mark.parametrize(
+    ("method", "network"),
+    [
+        *((method, "compact") for method in METHODS),
+        *(pytest.param(method, "resnet_t", marks=pytest.mark.slow) for method in METHODS),
+    ],
+)
+def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch, method, network):
     """Learns three tasks by the commands, chooses by curves on which the first epoch is best, acts by instruction."""
 
     def shown(task):
@@ -251,6 +257,7 @@ def test_every_method_goes_from_demonstrations_to_a_policy(tmp_path, monkeypatch
     for task, path in enumerate(manifests):
         path.write_text(str(task))
     small = SMALL | {"env": {"image_size": 32}, "methods": {method: SECTIONS["methods"][method]}}
+    small["policy"] = SMALL["policy"] | {"network": network}
     small["learn"] = small["learn"] | {"n_epochs": 2, "eval_every": 1}
     values = params_file(small)
     kept: list[Path] = []

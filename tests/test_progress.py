@@ -1,6 +1,8 @@
 """A task whose learning is cut off goes on from its last epoch, and ends with the same bytes; one learned is kept."""
 
+import re
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -10,14 +12,17 @@ import synthetic
 import torch
 from params_file import params_file
 from test_learn import ROOT, SECTIONS
+from test_lifelong import SMALL
 
 from t2s import cli
 from t2s.data import embeddings
-from t2s.lifelong.averages import Averages
 from t2s.learners import LEARNERS
+from t2s.lifelong import checkpoint
+from t2s.lifelong.averages import Averages
+from t2s.lifelong.checkpoint import Checkpoint
 from t2s.lifelong.progress import Progress
 from t2s.lifelong.sequential import Sequential
-from t2s.stages import learn
+from t2s.stages import choose, learn
 
 INSTRUCTIONS = ["push the red cube", "lift the red cube"]
 N_EPOCHS = 4
@@ -36,11 +41,11 @@ def arguments(tmp_path):
     vectors = dict(zip(INSTRUCTIONS, np.eye(2, 8, dtype=np.float32) + 0.5, strict=True))
     embeddings.write(tmp_path / "language.safetensors", vectors, "none")
 
-    def of(method, task=0, previous=(), **values):
+    def of(method, task=0, previous=(), network="compact", **values):
         small = {"n_epochs": N_EPOCHS, "eval_every": 2, "batch_size": 4, "warmup_steps": 3, "device": "cpu"}
         sections = {
             "env": {"image_size": 32},
-            "policy": SECTIONS["policy"] | {"embed_dim": 16, "n_heads": 2, "stem_channels": [4, 6]},
+            "policy": SMALL["policy"] | {"network": network},
             "learn": SECTIONS["learn"] | small | values,
             "methods": SECTIONS["methods"],
         }
@@ -87,6 +92,16 @@ def killed_after(monkeypatch, epoch, arguments, out):
         with pytest.raises(Killed):
             run(arguments, out)
     assert not out.exists()
+
+
+def test_dropout_and_the_statistics_of_batch_norms_go_on_as_well(arguments, tmp_path, monkeypatch, capsys):
+    first = arguments("sequential", network="resnet_t")
+    run(first, tmp_path / "undisturbed")
+    killed_after(monkeypatch, 3, first, tmp_path / "killed")
+    torch.manual_seed(1)  # as in a new process, torch's own generator is elsewhere
+    run(first, tmp_path / "killed")
+    assert "continuing after epoch 3 of 4" in capsys.readouterr().err
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("method", LEARNERS)
@@ -214,18 +229,22 @@ def test_a_loss_that_is_not_finite_ends_the_job_at_once_and_nothing_of_it_is_kep
         patch.setattr(Sequential, "observe", diverge)
         with pytest.raises(ValueError, match="diverged") as error:
             run(given, out)
-    assert str(error.value) == (
-        f"blocks_object, sequential, seed 0, task 0: diverged in epoch {epoch}: {name} is nan; lower the learning rates"
-    )
+        assert str(error.value) == (
+            f"blocks_object, sequential, seed 0, task 0: diverged in epoch {epoch}: {name} is nan; lower the learning"
+            f" rates, or run `rm -r {entry(out)}` to try again"
+        )
+        with pytest.raises(ValueError, match=re.escape(str(error.value))):  # as Snakemake's own retries do
+            run(given, out)
     assert len(steps) == 2 * epoch - 1  # an epoch has two steps
     assert not out.exists()
-    assert list(entry(out).iterdir()) == []
+    assert [path.name for path in entry(out).iterdir()] == ["diverged.txt"]
+    shutil.rmtree(entry(out))
     run(given, out)
     assert contents(out) == contents(tmp_path / "undisturbed")
 
 
 def test_real_divergence_is_one_line_without_a_policy(arguments, tmp_path):
-    given, out = arguments("sequential", lr=1.0e38, clip_norm=1.0e30), tmp_path / "out"
+    given, out = arguments("sequential", lr=1.0, weight_decay=1.0e30, warmup_steps=1), tmp_path / "out"
     command = [sys.executable, "-m", "t2s", "learn", *given, "--out", str(out), "--cache", str(cache(out))]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 1
@@ -249,4 +268,25 @@ def test_weights_that_the_last_step_made_infinite_are_not_kept(arguments, tmp_pa
     monkeypatch.setattr(Averages, "update", spoil)
     with pytest.raises(ValueError, match="diverged in epoch 4: weights is inf"):
         run(given, out)
-    assert list(entry(out).iterdir()) == []
+    assert [path.name for path in entry(out).iterdir()] == ["diverged.txt"]
+
+
+def test_a_checkpoint_that_is_not_finite_is_neither_written_nor_read(tmp_path, monkeypatch):
+    path, spoilt = tmp_path / "epoch1.safetensors", Checkpoint({"a/b": torch.tensor([1.0, torch.nan])}, {"task": 0})
+    with pytest.raises(ValueError, match=r"epoch1\.safetensors: expected finite numbers, got nan or inf in 'a/b'"):
+        spoilt.write(path)
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "check_finite", lambda tensors, path: None)
+        spoilt.write(path)
+    with pytest.raises(ValueError, match=r"epoch1\.safetensors: expected finite numbers, got nan or inf in 'a/b'"):
+        checkpoint.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x08\0\0\0\0\0\0\0{}      ", bytes(100)])
+def test_what_is_no_checkpoint_is_one_line_that_names_it(tmp_path, content):
+    path = tmp_path / "epoch1.safetensors"
+    path.write_bytes(content)
+    for use in (checkpoint.read, choose.finished):
+        with pytest.raises(ValueError, match=r"epoch1\.safetensors: expected a checkpoint, got .*; remove it and run"):
+            use(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def pick(source: str, method: str) -> tuple[type[Learner], Settings]:
     Raises: ValueError when the parameters are not valid or have no such method.
     """
     values = params.method(source, method)
-    settings = Settings(params.Policy.read(source), params.Learn.read(source), values)
+    settings = Settings(params.Policy.read(source).values, params.Learn.read(source), values)
     return learner_class(values.learner), settings
 
 
@@ -36,6 +37,12 @@ def pick_device(name: str) -> torch.device:
     """The device called `cpu` or `cuda`; `auto` is cuda if it is available, else cpu."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        raise ValueError(
+            "learn.device: expected a GPU that torch can use, as `cuda` says, got none"
+            f" (CUDA_VISIBLE_DEVICES: '{visible}'); run `t2s doctor --only gpu`, or set learn.device: cpu"
+        )
     return torch.device(name)
 
 

@@ -1,4 +1,4 @@
-"""A learned policy for rollouts: takes observations and returns actions, predicting a new chunk every few steps."""
+"""A learned policy for rollouts: takes observations and returns actions, predicting new ones every few steps."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from t2s import params
 from t2s.lifelong.checkpoint import PICTURE, fingerprint
-from t2s.model.policy import PolicyNetwork
+from t2s.model.network import Network
 from t2s.model.scene import Picture, nearest_picture, picture
 
 Observation = dict[str, np.ndarray]
@@ -20,8 +21,9 @@ Observation = dict[str, np.ndarray]
 
 
 class Actor:
-    """A policy for one instruction. It executes `replan_every` actions of a chunk, then predicts the next chunk.
+    """A policy for one instruction. It executes `replan_every` predicted actions, then predicts new ones.
 
+    The network predicts from the tokens of the last `n_frames` observations of the episode, or of fewer at its start.
     If several tasks share the instruction, it has a network and a picture for each. At the first observation of an
     episode, the nearest picture decides which network acts.
 
@@ -31,10 +33,10 @@ class Actor:
 
     def __init__(
         self,
-        networks: Sequence[PolicyNetwork],
+        networks: Sequence[Network],
         pictures: Sequence[Picture],
         task_emb: Float[np.ndarray, "d"],
-        policy: params.Policy,
+        policy: params.AnyPolicy,
         actions: params.Actions,
     ) -> None:
         """`pictures`: one for each network; none if there is only one network."""
@@ -46,10 +48,12 @@ class Actor:
         self.replan_every = policy.replan_every
         self.actions = actions
         self.generator = torch.Generator(self.device)
+        self.frames: deque[Tensor] = deque(maxlen=policy.n_frames)
         self.plan: deque[np.ndarray] = deque()
 
     def reset(self, seed: int) -> None:
         """Starts an episode. `seed` determines all actions that are drawn in it."""
+        self.frames.clear()
         self.plan.clear()
         self.is_chosen = len(self.networks) == 1
         self.generator.manual_seed(seed)
@@ -58,7 +62,7 @@ class Actor:
     def act(self, observe: Callable[[], Observation]) -> Float[np.ndarray, "7"]:
         """The next action in [-1, 1].
 
-        Calls `observe` only to predict a new chunk, because rendering takes most of the time of a rollout.
+        Calls `observe` only to predict new actions, because rendering takes most of the time of a rollout.
         """
         if not self.plan:
             observation = observe()
@@ -66,12 +70,14 @@ class Actor:
                 seen = picture(observation["agentview_rgb"][None])
                 self.network, self.is_chosen = self.networks[nearest_picture(seen, self.pictures)], True
             batch = {k: torch.from_numpy(v).to(self.device)[None] for k, v in observation.items()}
-            chunk = self.network.actions(batch, self.task_emb, self.actions, self.generator)[0]
-            self.plan.extend(chunk[: self.replan_every].cpu().numpy())
+            self.frames.append(self.network.tokens(batch, self.task_emb))
+            frames = torch.stack(tuple(self.frames), dim=1)
+            predicted = self.network.decide(frames, self.actions, self.generator)[0]
+            self.plan.extend(predicted[: self.replan_every].cpu().numpy())
         return self.plan.popleft()
 
 
-def _fingerprint(networks: Sequence[PolicyNetwork], pictures: Sequence[Picture], facts: dict[str, Any]) -> str:
+def _fingerprint(networks: Sequence[Network], pictures: Sequence[Picture], facts: dict[str, Any]) -> str:
     tensors = {f"{PICTURE}/{i}": torch.from_numpy(known) for i, known in enumerate(pictures)}
     for i, network in enumerate(networks):
         tensors |= {f"network/{i}/{name}": tensor for name, tensor in network.state_dict().items()}

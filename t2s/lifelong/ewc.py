@@ -7,8 +7,8 @@ the running F, Schwarz et al. (arXiv 1805.06370). As in LIBERO, F uses the gradi
 theta* is the kept policy of the last task, and the recorded loss excludes the penalty.
 Deviations:
 - F is updated when the next task starts, not when the last one ends, because the policy is chosen in between.
-- The loss is a mean over the 7 action dimensions, whereas LIBERO sums them. With the same e_lambda, F is therefore 49
-  times smaller, and the penalty is 7 times weaker relative to the loss.
+- The loss of the compact network is a mean over the 7 action dimensions, whereas LIBERO's sums them. With the same
+  e_lambda, F is therefore 49 times smaller, and the penalty is 7 times weaker relative to the loss.
 - The gradient of loss plus penalty is clipped at `clip_norm`; LIBERO clips it at 100.
 """
 

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from t2s import params
 from t2s.lifelong.actor import Actor
 from t2s.lifelong.checkpoint import PICTURE, TASK_EMB, Checkpoint, known_picture
-from t2s.model.policy import Batch, PolicyNetwork
+from t2s.model.network import Batch, Network
 from t2s.model.scene import Picture
 
 
 class Windows(NamedTuple):
-    """A batch of windows of demonstrations: observations, task embeddings, and the chunk of actions that follows each.
+    """A batch of windows of demonstrations: observations, task embeddings, and the actions to predict.
 
+    Observations are (b, ...) for a network of one frame, and (b, t, ...) with an action each for one of several.
     `valid` marks the actions inside the demonstration.
     """
 
@@ -32,9 +33,9 @@ class Windows(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The sections of params.yaml that a learner reads; `method` is the section of its own method."""
+    """The sections of params.yaml that a learner reads: `policy` of its network, `method` of its own method."""
 
-    policy: params.Policy
+    policy: params.AnyPolicy
     learn: params.Learn
     method: params.Section
 
@@ -45,7 +46,7 @@ class Learner(ABC):
     For each task, call `start_task`, `optimise`, `look_back`, `observe` for every batch, and `checkpoint`.
     """
 
-    network: PolicyNetwork
+    network: Network
     task_emb: Tensor
     picture: Tensor
     trainable: list[nn.Parameter]
@@ -86,9 +87,7 @@ class Learner(ABC):
 
     @classmethod
     @abstractmethod
-    def acting(
-        cls, settings: Settings, checkpoints: Sequence[Checkpoint], task: int, task_emb_dim: int
-    ) -> PolicyNetwork:
+    def acting(cls, settings: Settings, checkpoints: Sequence[Checkpoint], task: int, task_emb_dim: int) -> Network:
         """The network that acts on `task`, after the tasks of `checkpoints` were learned.
 
         Raises: ValueError when a checkpoint does not fit the network.
@@ -161,6 +160,7 @@ class Learner(ABC):
         """Everything that `look_back` and the steps have changed, for `load_state`."""
         optimizer = self.optimizer.state_dict()
         tensors: dict[str, Tensor] = {f"trainable/{i}": p for i, p in enumerate(self.trainable)}
+        tensors |= {f"buffer/{name}": buffer for name, buffer in self.network.named_buffers()}
         for i, moments in optimizer["state"].items():
             tensors |= {f"optimizer/{i}/{name}": moment for name, moment in moments.items()}
         return Checkpoint(tensors, {"groups": optimizer["param_groups"], "schedule": self.schedule.state_dict()})
@@ -172,6 +172,7 @@ class Learner(ABC):
         """
         for i, parameter in state.part("trainable").items():
             self.trainable[int(i)].data.copy_(parameter)
+        self.network.load_state_dict(state.part("buffer"), strict=False)
         moments: dict[int, dict[str, Tensor]] = {}
         for name, moment in state.part("optimizer").items():
             i, _, key = name.partition("/")

@@ -8,7 +8,7 @@ Deviations:
 - Fine-tuning takes the share `post_prune_share` of the budget that all methods have, and its policies are on the
   learning curve too. LIBERO fine-tunes for 50 further epochs.
 - Biases and norms learn with the first task and are frozen afterwards, as in Mallya & Lazebnik. LIBERO never trains
-  them.
+  them. The statistics of batch norms keep their initial values, as in LIBERO.
 - Weights of other tasks are restored after every step, because the weight decay of AdamW would move them, as it does in
   LIBERO.
 - Gradients are masked before clipping, not after.
@@ -31,6 +31,7 @@ from t2s import params
 from t2s.lifelong.checkpoint import Checkpoint, known_embeddings
 from t2s.lifelong.learner import Windows
 from t2s.lifelong.sequential import Sequential
+from t2s.model.network import hold_statistics
 from t2s.model.scaling import alike
 from t2s.model.scene import Picture
 
@@ -43,6 +44,7 @@ class PackNet(Sequential):
 
     def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
         super().start_task(task, task_emb, picture, earlier)
+        hold_statistics(self.network)
         weights = {name: p for name, p in self.network.named_parameters() if p.dim() > 1}
         if earlier:
             if not earlier[-1].header["finished"]:

@@ -46,6 +46,11 @@ class Progress:
     def path(self) -> Path:
         return self.folder / "state.safetensors"
 
+    @property
+    def diverged(self) -> Path:
+        """What says that the learning diverged, so that it is not tried again."""
+        return self.folder / "diverged.txt"
+
     def policy(self, epoch: int) -> Path:
         return self.folder / f"epoch{epoch}.safetensors"
 

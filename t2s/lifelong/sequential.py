@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2s.lifelong.checkpoint import CUES, Checkpoint
+from t2s.lifelong.checkpoint import CUES, Checkpoint, check_fits
 from t2s.lifelong.learner import Learner, Settings
+from t2s.model.build import build
 from t2s.model.maps import Plain
-from t2s.model.policy import PolicyNetwork
+from t2s.model.network import Network
 from t2s.model.scene import Picture
 
 
@@ -26,9 +27,7 @@ class Sequential(Learner):
     def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
         self.task = task
         self.task_emb, self.picture = torch.from_numpy(task_emb), torch.from_numpy(picture)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            self.network = PolicyNetwork(self.settings.policy, len(task_emb), Plain())
+        self.network = build(self.settings.policy, len(task_emb), Plain(), self.seed)
         if earlier:
             load(self.network, earlier[-1])
         self.network.to(self.device)
@@ -59,10 +58,8 @@ class Sequential(Learner):
         return checkpoints[task]
 
     @classmethod
-    def acting(
-        cls, settings: Settings, checkpoints: Sequence[Checkpoint], task: int, task_emb_dim: int
-    ) -> PolicyNetwork:
-        network = PolicyNetwork(settings.policy, task_emb_dim, Plain())
+    def acting(cls, settings: Settings, checkpoints: Sequence[Checkpoint], task: int, task_emb_dim: int) -> Network:
+        network = build(settings.policy, task_emb_dim, Plain())
         load(network, cls.merged(checkpoints, task))
         return network
 
@@ -72,16 +69,11 @@ def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return {name: t for name, t in checkpoint.tensors.items() if "/" not in name and name not in CUES}
 
 
-def load(network: PolicyNetwork, checkpoint: Checkpoint) -> None:
+def load(network: Network, checkpoint: Checkpoint) -> None:
     """Loads the weights of a checkpoint into `network`.
 
     Raises: ValueError that names the first tensor that is missing, unknown or of the wrong shape.
     """
-    expected: dict[str, Tensor] = network.state_dict()
     found = weights(checkpoint)
-    for name in sorted(expected.keys() | found.keys()):
-        want = tuple(expected[name].shape) if name in expected else None
-        got = tuple(found[name].shape) if name in found else None
-        if want != got:
-            raise ValueError(f"checkpoint of task {checkpoint.header['task']}: expected '{name}' {want}, got {got}")
+    check_fits(network.state_dict(), found, checkpoint.header["task"])
     network.load_state_dict(found)

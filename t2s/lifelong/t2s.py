@@ -1,8 +1,10 @@
 """t2s: Tokenized Skill Scaling (arXiv 2508.01167), as reconstructed in docs/method.md.
 
-Every map is a Pattention. The first task learns the base group. For each later task, its instruction decides which
-earlier tasks to reuse and how many tokens to add; only the added tokens are trained. At test time, the nearest known
-instruction selects the groups that act, and the scene decides between tasks that share it (t2s/model/scene.py).
+Every map is a Pattention (`tokenise: all`), or every one outside the image encoders (`transformer`). The first task
+learns the base group, and with it what is no token: norms and their statistics, image encoders. For each later task,
+its instruction decides which earlier tasks to reuse and how many tokens to add; only the added tokens are trained. At
+test time, the nearest known instruction selects the groups that act, and the scene decides between tasks that share it
+(t2s/model/scene.py).
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import numpy as np
 import torch
 
 from t2s import params
-from t2s.lifelong.checkpoint import Checkpoint, known_embeddings
+from t2s.lifelong.checkpoint import CUES, Checkpoint, check_fits, known_embeddings
 from t2s.lifelong.learner import Learner, Settings
-from t2s.model.bank import Bank
+from t2s.model.bank import Bank, is_token
+from t2s.model.build import build
 from t2s.model.maps import Tokenised
-from t2s.model.policy import PolicyNetwork
+from t2s.model.network import Network, hold_statistics
 from t2s.model.scaling import active_groups, alike, n_new_tokens, reused_tasks, similarities
 from t2s.model.scene import Picture
 
@@ -26,7 +29,8 @@ from t2s.model.scene import Picture
 class T2S(Learner):
     """Learns one group of tokens per task.
 
-    A checkpoint is a delta: that group, the active groups, the embedding and the picture of the scene.
+    A checkpoint is a delta: that group, the active groups, the embedding and the picture of the scene. That of the
+    first task also holds what is no token.
     """
 
     def start_task(self, task: int, task_emb: np.ndarray, picture: Picture, earlier: Sequence[Checkpoint]) -> None:
@@ -35,7 +39,7 @@ class T2S(Learner):
         self.task, self.known = task, earlier
         self.task_emb, self.picture = torch.from_numpy(task_emb), torch.from_numpy(picture)
         self.similarity = similarities(task_emb, known_embeddings(earlier)) if earlier else np.zeros(0)
-        self.network, self.bank = rebuild(self.settings, earlier, len(task_emb))
+        self.network, self.bank = rebuild(self.settings, earlier, len(task_emb), self.seed)
         generator = torch.Generator().manual_seed(1000 * self.seed + task)
         if task == 0:
             self.active, self.reused = [0], []
@@ -54,9 +58,12 @@ class T2S(Learner):
         self.bank.activate(self.active)
         self.network.to(self.device)
         self.trainable = self.bank.train_only(task)
+        if task > 0:
+            hold_statistics(self.network)
 
     def checkpoint(self) -> Checkpoint:
-        tensors = dict(self.bank.group(self.task)) | self.cues()
+        shared = self.bank.others() if self.task == 0 else {}
+        tensors = self.bank.group(self.task) | shared | self.cues()
         return Checkpoint(tensors, {"task": self.task, "active": self.active})
 
     def counts(self) -> dict[str, Any]:
@@ -74,9 +81,7 @@ class T2S(Learner):
         return alike(task_emb, known_embeddings(checkpoints))
 
     @classmethod
-    def acting(
-        cls, settings: Settings, checkpoints: Sequence[Checkpoint], task: int, task_emb_dim: int
-    ) -> PolicyNetwork:
+    def acting(cls, settings: Settings, checkpoints: Sequence[Checkpoint], task: int, task_emb_dim: int) -> Network:
         """The network with the active groups of `task` and no others."""
         active = checkpoints[task].header["active"]
         network, bank = rebuild(settings, [checkpoints[j] for j in active], task_emb_dim)
@@ -84,15 +89,23 @@ class T2S(Learner):
         return network
 
 
-def rebuild(settings: Settings, checkpoints: Sequence[Checkpoint], task_emb_dim: int) -> tuple[PolicyNetwork, Bank]:
-    """A network and its bank with the groups of these checkpoints, none of them active.
+def rebuild(
+    settings: Settings, checkpoints: Sequence[Checkpoint], task_emb_dim: int, seed: int = 0
+) -> tuple[Network, Bank]:
+    """A network and its bank with the groups of these checkpoints, the first task's first, none of them active.
+
+    Without checkpoints, what is no token is drawn by `seed`.
 
     Raises: ValueError when a checkpoint does not fit the network.
     """
     values = settings.method
     assert isinstance(values, params.T2S)
-    network = PolicyNetwork(settings.policy, task_emb_dim, Tokenised(values))
+    network = build(settings.policy, task_emb_dim, Tokenised(values), seed)
     bank = Bank(network)
+    if checkpoints:
+        shared = {name: t for name, t in checkpoints[0].tensors.items() if name not in CUES and not is_token(name)}
+        check_fits(bank.others(), shared, checkpoints[0].header["task"])
+        network.load_state_dict(shared, strict=False)
     for checkpoint in checkpoints:
         if checkpoint.header["task"] in checkpoint.header["active"]:  # otherwise it added no tokens
             bank.load_group(checkpoint.header["task"], checkpoint.tensors)

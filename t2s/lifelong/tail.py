@@ -28,6 +28,7 @@ from torch.nn.utils import parametrize
 from t2s import params
 from t2s.lifelong.checkpoint import Checkpoint, known_embeddings, n_parameters
 from t2s.lifelong.sequential import Sequential, weights
+from t2s.model.network import hold_statistics
 from t2s.model.scaling import alike
 from t2s.model.scene import Picture
 
@@ -69,6 +70,7 @@ class TAIL(Sequential):
             return
         self.lr = values.new_lr
         self.network.requires_grad_(False)
+        hold_statistics(self.network)
         generator = torch.Generator().manual_seed(1000 * self.seed + task)
         for name, module in list(self.network.named_modules()):
             if isinstance(module, nn.Linear | nn.Conv2d):

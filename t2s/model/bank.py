@@ -10,8 +10,13 @@ from torch import Tensor, nn
 from t2s.model.pattention import Pattention
 
 
+def is_token(name: str) -> bool:
+    """Whether the tensor of this name in a network holds tokens."""
+    return "_param_tokens." in name
+
+
 class Bank:
-    """All Pattentions of `network`. The network must have no other parameters."""
+    """All Pattentions of `network`. Ordinary maps and norms beside them learn with the first task alone."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
@@ -34,8 +39,11 @@ class Bank:
             pattention.active = [n for n in names if n in pattention.key_param_tokens]
 
     def train_only(self, task: int) -> list[nn.Parameter]:
-        """Freezes everything except the group of `task` and returns the parameters of that group."""
-        mine = self.group(task)
+        """Freezes everything except the group of `task`, and for the first task what is no token.
+
+        Returns the parameters that are not frozen.
+        """
+        mine = self.group(task) | (self.others() if task == 0 else {})
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name in mine)
         return [p for p in self.network.parameters() if p.requires_grad]
@@ -43,6 +51,10 @@ class Bank:
     def group(self, task: int) -> dict[str, Tensor]:
         """The tensors of one task, keyed by their names in the network."""
         return {n: p for n, p in self.network.named_parameters() if n.rsplit(".", 1)[1] == str(task)}
+
+    def others(self) -> dict[str, Tensor]:
+        """The tensors that are no tokens: ordinary maps, norms and their statistics."""
+        return {n: t for n, t in self.network.state_dict().items() if not is_token(n)}
 
     def load_group(self, task: int, tensors: Mapping[str, Tensor]) -> None:
         """Adds the group of `task` from the tensors of a checkpoint.

