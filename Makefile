@@ -19,7 +19,12 @@ SPLICE  := /^<!-- studies\// {print; while ((getline line < $$2) > 0) print line
            /^<!-- end -->/ {skip = 0} !skip
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Snakemake and DVC keep files in the home folder. A container may have none that can be written.
+ifneq ($(shell test -w "$$HOME" || echo no),)
+export HOME := $(shell mkdir -p "$(CURDIR)/.snakemake/home" && echo "$(CURDIR)/.snakemake/home")
+endif
 export PIP_NO_INPUT := 1
+export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1

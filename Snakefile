@@ -5,12 +5,14 @@
 #   snakemake --cores all --config 'learn={lr: 1.0e-3}'
 #   snakemake --cores 1 -n                         what would run, and why
 
-import os
 import signal
 
 from snakemake.utils import min_version
 
 min_version("9.18")
+
+
+include: "workflow/rules/start.smk"
 
 
 configfile: "params.yaml"
@@ -33,16 +35,11 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    for folder in Path().glob(f"{RESULTS}/**/"):
-        if not os.access(folder, os.W_OK):
-            sys.exit(
-                f"error: {folder}: expected a folder that can be written, got one that cannot"
-            )
-    # Print a note if a long study, or one that wants a GPU, starts on a machine without one. It runs all the same.
+    or_exit(job_shell.check_results, Path(RESULTS))
+    # What cannot succeed ends here, before Snakemake removes the outputs of its jobs.
     due = {job.rule.name for job in workflow.dag.needrun_jobs()}
-    if "learn" in due and not workflow.touch:
-        sections, cores = PLAN.given_all(), workflow.resource_settings.cores or 0
-        shell("t2s estimate --notice --params {sections:q} --cores {cores} || true")
+    if not workflow.touch:
+        or_exit(try_jobs, due)
     signal.signal(signal.SIGINT, job_shell.interrupted)
 
 

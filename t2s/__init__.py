@@ -18,3 +18,5 @@ They are read when NumPy and torch are imported; values that the environment alr
 
 if platform.machine() in {"x86_64", "AMD64"}:
     os.environ.update(KERNELS | os.environ)
+
+os.environ["MPLBACKEND"] = "agg"  # nothing is shown on a screen; matplotlib cannot be imported with an unknown name

@@ -64,10 +64,11 @@ class HashPolicy:
 
 @dataclass(frozen=True)
 class MakePolicy:
-    """Policies by key: 'raise', 'die' and 'hang' do so at their first action, 'dawdle' takes 0.25 s for each."""
+    """Policies by key: 'raise', 'refuse', 'die', 'hang' do so at their first action, 'dawdle' takes 0.25 s for each."""
 
     def __call__(self, key: str) -> HashPolicy:
-        return {"raise": Raises, "die": Dies, "hang": Hangs, "dawdle": Dawdles}.get(key, HashPolicy)()
+        known = {"raise": Raises, "refuse": Refuses, "die": Dies, "hang": Hangs, "dawdle": Dawdles}
+        return known.get(key, HashPolicy)()
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class InTurn:
         n_tries = len(list(self.folder.iterdir()))
         (self.folder / str(n_tries)).touch()
         return MakePolicy()(self.keys[n_tries])
+
+
+class Refuses(HashPolicy):
+    def act(self, observe: Callable[[], Observation]) -> np.ndarray:
+        raise ValueError("expected 7 numbers, got 6")
 
 
 class Raises(HashPolicy):

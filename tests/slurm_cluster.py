@@ -112,7 +112,7 @@ class Cluster:
         """End a node as a loss of power does: at once, with all of its jobs, unknown to the controller."""
         node = self.nodes[name]
         if node:
-            for first in Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text().split():
+            for first in Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text(encoding="utf-8").split():
                 os.kill(int(first), signal.SIGKILL)  # and with it the kernel kills the others
             node.wait(timeout=30)
         self.nodes[name] = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_no_assets_are_one_line_that_names_the_alternatives(tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["back\\slash", "\udcff"])
+def test_a_folder_that_mujoco_cannot_open_is_refused(tmp_path, name):
+    folder = make_folder(tmp_path / name)
+    (tmp_path / "link").symlink_to(folder)
+    for path in (folder, tmp_path / "link"):
+        with pytest.raises(ValueError, match="expected a path in UTF-8 without a backslash, for MuJoCo; rename it"):
+            assets.check(path)
+
+
 def test_a_label_tells_stand_ins_from_liberos_own(tmp_path):
     assert assets.label(make_folder(tmp_path / "a")).startswith("stand-in-")
     assert assets.label(make_folder(tmp_path / "b", assets.LARGE + 1)).startswith("libero-")
@@ -55,6 +65,54 @@ def test_a_label_is_that_of_the_files_wherever_they_lie(tmp_path):
     (same / ".cache").mkdir()
     (same / ".cache" / "x").write_text("not loaded")
     assert assets.label(first) == assets.label(same) != assets.label(other)
+
+
+def test_a_folder_without_links_keeps_its_label(tmp_path):
+    """Records carry it: sha256 of lines "digest  path", sorted by path."""
+    assert assets.label(make_folder(tmp_path / "a")) == "stand-in-ba7fd89702dd"
+
+
+def linked(folder: Path, how: str) -> Path:
+    """The same set, behind links."""
+    if how == "root":
+        path = folder.with_name("linked")
+        path.symlink_to(folder)
+        return path
+    path = folder.with_name(f"linked_{folder.name}")
+    for file in sorted(folder.rglob("*")):
+        target = path / file.relative_to(folder)
+        if how == "files" and file.is_file():  # as in the cache of huggingface_hub
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(os.path.relpath(file, target.parent))
+        if how == "folders" and file.parent == folder:
+            target.parent.mkdir(exist_ok=True)
+            target.symlink_to(file)
+        if how == "deeper folders" and file.parent.parent == folder:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(file)
+    return path
+
+
+@pytest.mark.parametrize("how", ["root", "files", "folders", "deeper folders"])
+def test_a_set_behind_links_has_the_label_of_the_set(tmp_path, how):
+    folder, other = make_folder(tmp_path / "a" / "set"), make_folder(tmp_path / "b" / "set", 11)
+    for each in (folder, other):
+        (each / "scenes" / "deep").mkdir()
+        (each / "scenes" / "deep" / "texture.png").touch()
+    assert assets.label(linked(folder, how)) == assets.label(folder)
+    assert assets.label(linked(other, how)) == assets.label(other) != assets.label(folder)
+
+
+def test_a_link_back_is_not_followed(tmp_path):
+    folder = make_folder(tmp_path / "set")
+    before = assets.label.__wrapped__(folder)
+    (folder / "scenes" / "up").symlink_to(folder)
+    (folder / "scenes" / "itself").symlink_to("itself")
+    (folder / "scenes" / "nowhere").symlink_to("nothing")
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "back").symlink_to(folder)
+    (folder / "scenes" / "beside").symlink_to(tmp_path / "beside")
+    assert assets.label.__wrapped__(folder) == before
 
 
 def test_the_command_writes_the_label(tmp_path):

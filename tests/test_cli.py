@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,33 @@ def test_every_command_describes_itself_and_all_its_options(name: str, capsys: p
     parser = argparse.ArgumentParser()
     MODULES[name].arguments(parser)
     assert [action.dest for action in parser._actions if not action.help] == []
+
+
+PRINTED = sorted(
+    {
+        command
+        for folder, suffix in [("t2s", "*.py"), ("workflow", "*.smk")]
+        for path in (ROOT / folder).rglob(suffix)
+        for command in re.findall(r"run `([^`]+)`", path.read_text(encoding="utf-8"))
+    }
+)
+
+
+@pytest.mark.parametrize("command", PRINTED)
+def test_a_command_that_a_message_says_to_run_can_run_as_it_is(command: str) -> None:
+    program, *words = command.split()
+    if program == "snakemake":
+        assert "--cores" in words
+    elif program == "make":
+        assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    elif program == "t2s":
+        parser = cli.Parser()
+        MODULES[words[0]].arguments(parser)
+        parser.parse_args(words[1:])
+
+
+def test_messages_say_what_to_run() -> None:
+    assert {"snakemake", "t2s"} <= {command.split()[0] for command in PRINTED}
 
 
 def test_the_help_lists_every_command_in_its_group(capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,6 +58,15 @@ def test_dvc_repro_does_nothing_the_second_time_and_git_sees_nothing(shared: Pat
     assert git(shared, "status", "--short") == ""
 
 
+def test_results_behind_a_link_are_refused_before_anything_runs(clone: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    shutil.rmtree(clone / "results", ignore_errors=True)  # has at most a README
+    (clone / "results").symlink_to(tmp_path / "disk")
+    done = run(clone, "dvc", "repro")
+    assert "error: results: expected a folder in the repository, as DVC takes no other, got a link" in done.stdout
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
 def test_on_another_machine_nothing_is_left_to_do_and_a_changed_value_reaches_its_jobs(clone: Path) -> None:
     pulled = run(clone, "t2s", "pull")
     assert pulled.returncode == 0, pulled.stdout

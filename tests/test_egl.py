@@ -71,17 +71,39 @@ def test_a_gpu_that_egl_does_not_have_is_told(
     assert f"no device is cuda:0 (UUID {HERE.hex()})" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("environment", [{"MUJOCO_GL": "osmesa"}, {"MUJOCO_GL": "egl", egl.NUMBER: "3"}])
+@pytest.mark.parametrize(
+    "environment",
+    [{"MUJOCO_GL": "osmesa"}, {"MUJOCO_GL": "osmesa", egl.NUMBER: "7"}, {"MUJOCO_GL": "egl", egl.NUMBER: "1"}],
+    ids=" ".join,
+)
 def test_another_backend_and_a_number_that_was_given_are_left_alone(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
     monkeypatch.delenv(egl.NUMBER, raising=False)
+    monkeypatch.setattr(egl, "devices", lambda: [MESA, MESA])
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     before = dict(os.environ)
     with egl.on_cuda_device():
         assert os.environ == before
     assert os.environ == before
+
+
+@pytest.mark.parametrize("number", ["2", "-1", "GPU-8f3c"])
+def test_a_number_that_no_device_has_is_an_error(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    monkeypatch.setenv(egl.NUMBER, number)
+    monkeypatch.setattr(egl, "devices", lambda: [MESA, MESA])
+    expected = f"{egl.NUMBER}: expected a device from 0 to 1, got '{number}'; run `unset {egl.NUMBER}`"
+    with pytest.raises(ValueError, match=expected), egl.on_cuda_device():
+        pass
+
+
+def test_robosuite_is_imported_without_the_number_and_the_number_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(egl.NUMBER, "3")
+    with egl.undirected():
+        assert egl.NUMBER not in os.environ
+    assert os.environ[egl.NUMBER] == "3"
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +117,13 @@ def _egl_draws() -> None:
 @pytest.mark.parametrize("visible", ["", "5", "GPU-8f3c0c8e"])
 def test_egl_draws_whatever_cuda_visible_devices_says(visible: str) -> None:
     done = draws(CUDA_VISIBLE_DEVICES=visible)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.sim
+@pytest.mark.usefixtures("_egl_draws")
+def test_a_number_that_is_not_in_cuda_visible_devices_does_not_stop_robosuite() -> None:
+    done = draws(CUDA_VISIBLE_DEVICES="1", **{egl.NUMBER: "0"})
     assert done.returncode == 0, done.stderr
 
 

@@ -58,6 +58,13 @@ def test_an_outcome_does_not_depend_on_the_episodes_before_it() -> None:
     assert outcomes(due[::-1], 1) == outcomes(due, 1)[::-1]
 
 
+def test_a_backend_that_cannot_draw_is_one_error_before_any_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "glfw")
+    with pytest.raises(ValueError, match="MUJOCO_GL: expected one of "):
+        outcomes(episodes(1), 1)
+    assert multiprocessing.active_children() == []
+
+
 @pytest.mark.parametrize("failure", ["raise", "die", "hang"])
 def test_an_episode_whose_worker_fails_is_run_again_and_changes_nothing(
     failure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -88,6 +95,11 @@ def test_an_episode_that_keeps_failing_is_an_error_that_names_it_and_the_first_r
 def test_how_a_worker_was_lost_is_told(failure: str, hang_s: float, error: str) -> None:
     with pytest.raises(RolloutError, match=rf"policy '{failure}' \(seed 0\): {error} \(tries: 1\)"):
         outcomes([Episode(failure, 0, 0)], 1, limits=LIMITS.model_copy(update={"hang_s": hang_s}))
+
+
+def test_an_episode_whose_input_is_wrong_is_not_tried_again() -> None:
+    with pytest.raises(RolloutError, match=r"ValueError: expected 7 numbers, got 6 \(tries: 1\)$"):
+        outcomes(episodes(1, "refuse"), 1)
 
 
 def test_a_long_episode_is_not_taken_for_a_hung_one() -> None:
@@ -160,7 +172,7 @@ def test_the_simulator_gives_the_same_observations_with_1_and_with_4_workers() -
 
 def resident_mb(process: multiprocessing.process.BaseProcess) -> float:
     """Resident memory [MB] of a process."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8"))
     assert found
     return int(found[1]) / 1000
 

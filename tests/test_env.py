@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from robosuite.utils.errors import RandomizationError
 
 from t2s.data import suites
 from t2s.sim.blocks import sample_init_states
-from t2s.sim.env import Env, _until_placed, versions
+from t2s.sim.env import Env, _until_placed
 
 SIZE = 64
 SETTLE_STEPS = 5
@@ -151,16 +152,35 @@ def test_a_wrong_action_is_an_error(env, action):
         env.advance(action)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("red_cube_1 - red_cube", "red_cube_1 - red_herring", "LIBERO has no object, fixture or region 'red_herring'"),
+        (
+            "Blocks_Floor_Manipulation",
+            "Moon_Manipulation",
+            r"unknown problem 'moon_manipulation'; have \['blocks_floor",
+        ),
+        ("(define", "define", "not a readable BDDL file: "),
+        ("(:goal", "(:goal (", "not a readable BDDL file: Missing close parenthesis"),
+    ],
+)
+def test_a_bddl_file_that_is_wrong_is_one_line_that_names_it(tmp_path, task, old, new, message):
+    text = task.bddl_path.read_text(encoding="utf-8")
+    found = re.search(re.escape(old), text, flags=re.IGNORECASE)
+    assert found
+    (tmp_path / "x.bddl").write_text(text.replace(found[0], new), encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"x\.bddl: {message}") as error:
+        Env(tmp_path / "x.bddl", SIZE)
+    assert "\n" not in str(error.value)
+
+
 def test_a_scene_without_room_is_an_error(tmp_path):
     def overlap():
         raise RandomizationError("Cannot place all objects ):")
 
     with pytest.raises(RuntimeError, match=r"x\.bddl: objects overlap in all 100 sampled placements"):
         _until_placed(overlap, tmp_path / "x.bddl")
-
-
-def test_versions_name_what_outcomes_depend_on():
-    assert versions().keys() == {"mujoco", "robosuite", "libero", "gl"}
 
 
 def test_building_an_environment_asks_and_writes_nothing(tmp_path, task):

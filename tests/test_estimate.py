@@ -68,6 +68,15 @@ def test_a_step_costs_as_much_as_its_images() -> None:
     )  # half the steps, of twice four times the pixels
 
 
+def test_resnet_t_costs_more_than_compact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "RESNET_T", {"step": 3.0, "predict_s": 0.05, "bytes": 2.0})
+    small, large = (given("sequential", policy={"network": n}) for n in ("compact", "resnet_t"))
+    suite = "blocks_object"
+    assert estimate.learning(large, suite, "sequential") == 3 * estimate.learning(small, suite, "sequential")
+    assert estimate.simulating(large, suite) == pytest.approx(2 * estimate.simulating(small, suite) + 0.05)
+    assert estimate.gigabytes(large) > estimate.gigabytes(small)
+
+
 @pytest.mark.parametrize("method", ["t2s", "tail", "packnet", "single_task"])
 def test_a_kept_policy_that_stays_as_it_is_is_rolled_out_once(method: str) -> None:
     assert estimate.rolling_out(given(method), "blocks_object", method) == (3 + 3) * 10 + (9 + 3) * 10
@@ -146,7 +155,7 @@ def test_a_later_file_replaces_what_it_holds_and_no_more(tmp_path: Path) -> None
 
 
 def write_seconds(path: Path, seconds: float) -> None:
-    path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t-\t500.0\n")
+    path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t-\t500.0\n", encoding="utf-8")
 
 
 def test_what_a_run_cost_gives_the_constants(tmp_path: Path) -> None:
@@ -186,12 +195,32 @@ def test_what_a_run_cost_gives_the_constants(tmp_path: Path) -> None:
 
 
 def test_a_run_without_benchmarks_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no '.*task0.tsv'; run `snakemake` to make it"):
+    with pytest.raises(ValueError, match=r"no '.*task0.tsv'; run `snakemake --cores all` to make it"):
         estimate.measure(tmp_path, given("t2s"), n_cores=1)
 
 
 def test_the_command_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
     cli.run(["estimate", "--params", SHIPPED, "--cores", "2"])
     assert capsys.readouterr().out.startswith("about ")
-    cli.run(["estimate", "--params", SHIPPED, str(ROOT / "studies/paper/params.yaml"), "--notice", "--cores", "0"])
+    paper = str(ROOT / "studies/paper/params.yaml")
+    cli.run(["estimate", "--params", SHIPPED, paper, "--notice", "--cluster", "--cores", "0"])
     assert "core hours" in capsys.readouterr().err or gl.has_nvidia()
+
+
+@pytest.mark.skipif(gl.has_nvidia(), reason="a machine without a GPU")
+def test_a_study_that_needs_a_gpu_is_refused_where_its_jobs_would_find_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["estimate", "--params", str(ROOT / "studies/paper/params.yaml"), "--notice"]) == 1
+    assert capsys.readouterr().err.startswith("error: learn.device: expected a GPU that torch can use")
+
+
+def test_a_file_of_a_study_alone_is_enough(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    paper = "studies/paper/params.yaml"
+    cli.run(["estimate", "--params", paper])
+    alone = capsys.readouterr().out
+    cli.run(["estimate", "--params", SHIPPED, paper])
+    assert capsys.readouterr().out == alone
+    assert cli.main(["doctor", "--only", "demos", "--params", paper]) == 0
+    assert "demonstrations: download" in capsys.readouterr().out

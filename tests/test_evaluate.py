@@ -35,7 +35,7 @@ def sequential(tmp_path_factory: pytest.TempPathFactory) -> chain.Chain:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def stage0(made: chain.Chain, path: Path, **changes: Any) -> list[str]:

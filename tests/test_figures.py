@@ -6,17 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import seaborn as sns
 import synthetic
 from matplotlib.container import BarContainer
 from params_file import params_file
 from PIL import Image
 
-from t2s.params import MEAN
+from t2s.params import MEAN, Palette
 from t2s.report import figures
 
 SUITE = "blocks_object"
@@ -52,6 +53,10 @@ def test_every_figure_is_drawn_with_the_same_bytes_each_time(three_tasks: Path) 
     assert sorted(path.name for path in first) == sorted(
         f"{name}.{e}" for name in figures.FIGURES for e in ("png", "pdf")
     )
+
+
+def test_every_palette_has_a_colour_for_every_method() -> None:
+    assert all(len(set(sns.color_palette(name, 8))) >= 6 for name in get_args(Palette))
 
 
 def drawn(folder: Path) -> list[Path]:

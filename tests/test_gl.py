@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from t2s import cli
-from t2s.sim import gl
+from t2s.errors import SimulationError
+from t2s.sim import gl, rollout
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +28,6 @@ def test_a_backend_chosen_by_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_choice_holds_for_the_processes_started_later() -> None:
-    import os
-
     backend = gl.choose()
     assert backend in ("egl", "osmesa")
     assert os.environ["MUJOCO_GL"] == os.environ["PYOPENGL_PLATFORM"] == backend
@@ -53,31 +56,33 @@ def test_the_chosen_backend_draws(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"ok     OpenGL: {gl.choose()} draws\n"
 
 
-@pytest.mark.sim
-def test_a_backend_that_does_not_draw_is_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("MUJOCO_GL", "paper")
-    assert cli.run(["doctor", "--only", "opengl"]) == 1
-    (line,) = capsys.readouterr().out.splitlines()
-    assert "OpenGL (paper) cannot draw a frame: RuntimeError: invalid value" in line
-    assert line.endswith("set MUJOCO_GL to egl or osmesa")
+@pytest.mark.parametrize("spelling", ["OSMesa", " osmesa", "OSMESA\n"])
+def test_a_backend_may_be_spelt_as_mujoco_accepts_it(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
+    monkeypatch.setenv("MUJOCO_GL", spelling)
+    assert gl.choose() == "osmesa"
+    assert rollout.versions("cpu")["gl"] == "osmesa"
+    assert os.environ["MUJOCO_GL"] == "osmesa"
+
+
+@pytest.mark.parametrize("backend", ["glfw", "glx", "off", "on", "0", "paper"])
+def test_a_backend_that_robosuite_would_replace_is_an_error(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    monkeypatch.setenv("MUJOCO_GL", backend)
+    expected = f"MUJOCO_GL: expected one of ['egl', 'osmesa'], got '{backend}'; run `unset MUJOCO_GL`"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        gl.choose()
 
 
 @pytest.mark.sim
-def test_a_missing_library_is_told_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    # PyOpenGL asks this module for libOSMesa; it finds none.
-    (tmp_path / "sitecustomize.py").write_text(
-        "import ctypes.util\nctypes.util.find_library = lambda name: None\n"
-        "import ctypes\nload = ctypes.CDLL.__init__\n"
-        "def refuse(self, name, *rest, **more):\n"
-        "    if 'OSMesa' in str(name): raise OSError('libOSMesa.so: cannot open')\n"
-        "    load(self, name, *rest, **more)\n"
-        "ctypes.CDLL.__init__ = refuse\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+def test_a_command_says_in_one_line_that_the_backend_cannot_draw() -> None:
+    command = [sys.executable, "-m", "t2s", "demos", "--suite", "blocks_object", "--task", "0", "--check", "1"]
+    environment = os.environ | {"MUJOCO_GL": "glfw"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: MUJOCO_GL: expected one of ['egl', 'osmesa'], got 'glfw'; run `unset MUJOCO_GL`\n"
+
+
+def test_a_context_that_cannot_be_made_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    with pytest.raises(RuntimeError, match=r"OpenGL \(osmesa\) .*apt-get install libosmesa6"):
-        gl.check()
+    expected = r"^OpenGL \(osmesa\) cannot draw: AttributeError: no such thing; run `apt-get install libosmesa6`"
+    with pytest.raises(SimulationError, match=expected), gl.explained():
+        raise AttributeError("no\nsuch thing")

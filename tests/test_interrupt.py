@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 def started(folder: Path, log: Path, *options: str) -> subprocess.Popen[str]:
     """Snakemake as on a terminal: the head of a process group."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
-    with log.open("a") as file:
+    with log.open("a", encoding="utf-8") as file:
         return subprocess.Popen(
             command,
             cwd=folder,
@@ -64,7 +64,7 @@ def learning(folder: Path, log: Path, learn: dict[str, Any]) -> subprocess.Popen
     change(folder / "params.yaml", {"learn": learn})
     job = started(folder, log, LEARNED)
     while not list(folder.glob(STATE)):
-        assert job.poll() is None, log.read_text()
+        assert job.poll() is None, log.read_text(encoding="utf-8")
         time.sleep(0.05)
     return job
 

@@ -32,7 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     plan = Plan(SECTIONS)
     for path in [*plan.tables(), *plan.figures()]:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(path)
+        Path(path).write_text(path, encoding="utf-8")
     (folder / "provenance.json").write_text(json.dumps({"params": plan.producing()}))
     return folder
 
@@ -105,7 +105,7 @@ def test_other_params_than_the_runs_are_refused_by_name(run: Path) -> None:
 
 def test_a_finished_study_is_not_replaced_and_a_planned_one_is(run: Path) -> None:
     Path("studies/mine").mkdir()
-    Path("studies/mine/params.yaml").write_text("learn: {n_epochs: 2}\n")
+    Path("studies/mine/params.yaml").write_text("learn: {n_epochs: 2}\n", encoding="utf-8")
     kept()
     before = Path("studies/mine/metrics.json").read_bytes()
     with pytest.raises(ValueError, match=r"studies/mine: expected no finished study, got \['costs"):
@@ -123,7 +123,7 @@ def test_a_damaged_study_is_named_in_one_line(run: Path) -> None:
     kept()
     path = Path("studies/mine") / results.EPISODES
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"episodes\.jsonl\.xz: expected a complete \.xz file, got "):
+    with pytest.raises(ValueError, match=r"episodes\.jsonl\.xz: damaged: "):
         results.episodes(path.parent, STUDY)
     path.write_bytes(lzma.compress(b'{"suite": 1}\n'))
     with pytest.raises(ValueError, match=r"episodes\.jsonl\.xz:1: expected fields"):

@@ -1,10 +1,14 @@
 import copy
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from params_file import params_file
 
 from t2s import params
+from t2s.model import maps, policy
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,27 +36,64 @@ def test_json_and_yaml_give_the_same_section(sections):
         ("study", "order", [0, 2], "study: expected order of at least n_tasks=3 different tasks, got [0, 2]"),
         ("study", "order", [0, 2, 2], "study: expected order of at least n_tasks=3 different tasks, got [0, 2, 2]"),
         ("study", "order", [0, 10, 2], "expected study.order of tasks 0 to 9 of blocks_object, got [0, 10, 2]"),
-        ("study", "seeds", [], "study.seeds"),
+        ("study", "order", [0, 2, 1.5], "study.order.2: expected a whole number, got 1.5"),
+        ("study", "seeds", [], "study.seeds: expected at least one entry, got []"),
+        ("study", "seeds", [0, 1, 0], "study.seeds: expected each only once, got [0, 1, 0]"),
+        ("study", "seeds", [2**32], "study.seeds.0: expected less than 4294967296, got 4294967296"),
+        ("study", "methods", ["t2s", "t2s"], "study.methods: expected each only once, got ['t2s', 't2s']"),
+        ("study", "suites", ["blocks_goal"] * 2, "study.suites: expected each only once, got ['blocks_goal', "),
+        ("study", "suites", "blocks_goal", "study.suites: expected a list, got 'blocks_goal'"),
         ("learn", "lrr", 0.1, "unknown key 'learn.lrr'; have ['batch_size'"),
         (
             "learn",
             "lr",
             "1e-3",
-            "learn.lr: expected a valid number, got '1e-3' (YAML reads 1e-3 as text",
+            "learn.lr: expected a number, got '1e-3' (YAML reads 1e-3 as text",
         ),
-        ("learn", "n_epochs", -1, "learn.n_epochs: expected greater than 0, got -1"),
-        ("learn", "n_epochs", 2.5, "learn.n_epochs: expected a valid integer, got 2.5"),
+        ("learn", "n_epochs", -1, "learn.n_epochs: expected at least 1, got -1"),
+        ("learn", "n_epochs", 2.5, "learn.n_epochs: expected a whole number, got 2.5"),
         ("learn", "eval_every", 7, "n_epochs a multiple of eval_every"),
-        ("demos", "n_demos", 0, "demos.n_demos: expected greater than 0, got 0"),
+        ("demos", "n_demos", 0, "demos.n_demos: expected at least 1, got 0"),
+        ("learn", "lr", float("inf"), "learn.lr: expected a finite number, got inf"),
+        ("learn", "clip_norm", float("nan"), "learn.clip_norm: expected a finite number, got nan"),
+        ("learn", "lr", 2000.0, "learn.lr: expected at most 1.0, got 2000.0"),
+        ("learn", "lr_min", 0.5, "learn: expected lr_min <= lr, got 0.5 > 0.002"),
+        ("learn", "eval_every", True, "learn.eval_every: expected a whole number, got True"),
+        ("learn", "shift_px", 64, "expected learn.shift_px < env.image_size=64, got 64"),
+        ("learn", "device", "gpu", "learn.device: expected 'auto', 'cpu' or 'cuda', got 'gpu'"),
+        ("learn", 1, 2, "learn: expected a key that is text, got 1"),
+        ("env", "image_size", 60, "env.image_size: expected a multiple of 8, got 60"),
+        ("language", "encoder", "two words", "language.encoder: expected one of ['all-MiniLM-L6-v2'], a hub name or"),
+        ("language", "encoder", "", "language.encoder: expected text in one line, got ''"),
+        ("download", "folder", "~no-such-user/x", "download.folder: expected a folder, got '~no-such-user/x': no such"),
+        ("evaluate", "reuse_records", "yes", "evaluate.reuse_records: expected true or false, got 'yes'"),
+        ("film", "fps", 1000, "film.fps: expected at most 50, got 1000"),
+        ("metrics", "confidence", 95, "metrics.confidence: expected less than 1.0, got 95"),
+        ("figures", "palette", "colourblind", "figures.palette: expected 'colorblind', 'deep', 'muted', "),
+        ("policy", "stem_channels", [8] * 5, "expected at most 4 policy.stem_channels, which leave 2 pixels"),
         ("policy", "n_heads", 5, "embed_dim divisible by n_heads"),
+        ("policy", "network", "resnet", "policy.network: expected 'compact' or 'resnet_t', got 'resnet'"),
+        ("policy", "resnet_t", {"n_layer": 2}, "unknown key 'policy.resnet_t.n_layer'; have ['dropout', 'embed_dim'"),
+        ("learn", "hue", 0.3, "expected learn.hue 0 with policy.network 'compact', got 0.3"),
+        ("learn", "hue", 0.6, "learn.hue: expected at most 0.5, got 0.6"),
+        ("language", "pooling", "cls", "language.pooling: expected 'mean' or 'pooler', got 'cls'"),
         ("policy", "replan_every", 11, "replan_every <= chunk_len"),
         ("evaluate", "protocol", "nope", "unknown protocol 'nope'; have ['blocks', 'libero']"),
-        ("engine", "retries", -1, "engine.retries: expected greater than or equal to 0, got -1"),
-        ("engine", "hang_s", 0.5, "engine.hang_s: expected greater than or equal to 2, got 0.5"),
+        ("engine", "retries", -1, "engine.retries: expected at least 0, got -1"),
+        ("engine", "hang_s", 0.5, "engine.hang_s: expected at least 2.0, got 0.5"),
         ("methods", "mine", {"learner": "nope"}, "unknown learner 'nope' of 'methods.mine'; have"),
-        ("methods", "ewc", {"learner": "ewc", "e_lambda": 1.0, "gamma": 2.0}, "methods.ewc.gamma: expected less than"),
+        (
+            "methods",
+            "ewc",
+            {"learner": "ewc", "e_lambda": 1.0, "gamma": 2.0},
+            "methods.ewc.gamma: expected at most 1.0, got 2.0",
+        ),
         ("methods", "packnet", {"learner": "packnet", "prune": 0.5}, "unknown key 'methods.packnet.prune'"),
         ("methods", "mine", {}, "unknown learner None of 'methods.mine'"),
+        ("methods", "mine", 3, "methods.mine: expected keys with values, got 3"),
+        ("methods", "a/b", {"learner": "sequential"}, "methods: expected a name of at most 64 letters, digits, "),
+        ("methods", ".a", {"learner": "sequential"}, "with a letter, digit or '_' first, got '.a'"),
+        ("methods", 1, {"learner": "sequential"}, "methods: expected text, got 1"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(sections, section, key, value, message):
@@ -62,6 +103,85 @@ def test_a_mistake_is_one_line_that_names_it(sections, section, key, value, mess
         params.check(wrong)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def keys(sections, above=()):
+    for key, value in sections.items():
+        yield (*above, key)
+        yield from keys(value, (*above, key)) if isinstance(value, dict) else ()
+
+
+def mistake(sections):
+    try:
+        params.check(sections)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+EVERY_KEY = [*keys(params.read(str(ROOT / "params.yaml"))), ("new",), ("methods", "new"), ("learn", "new")]
+ODD: list[Any] = [
+    *(None, True, -1, 0, 1, 1.5, 2**70, -(10**400), float("inf"), float("nan"), "", "x", "a b", "a\nb", "~nobody/x"),
+    *([], [None], [1, 1], ["a", "a"], {}, {"a": 1}, {1: 2}, {None: {}}),
+]
+
+
+@pytest.mark.parametrize("key", EVERY_KEY, ids=".".join)
+def test_any_value_of_any_key_is_right_or_one_line_in_our_words(sections, key):
+    section = sections
+    for part in key[:-1]:
+        section = section[part]
+    for value in ODD:
+        section[key[-1]] = value
+        said = mistake(sections)
+        assert said is None or said.startswith("params: ")
+        assert not re.search(r"\n|[Ii]nput|should|valid|instance|greater|\[key\]|errors", said or "")
+
+
+def test_resnet_t_has_values_of_its_own(sections):
+    sections["policy"]["network"] = "resnet_t"
+    sections["learn"]["hue"] = 0.3
+    values = params.check(sections).policy.values
+    assert isinstance(values, params.ResNetT)
+    assert (values.n_frames, values.n_targets, values.replan_every) == (10, 10, 1)
+    del sections["policy"]["resnet_t"]
+    with pytest.raises(ValueError, match=r"policy: expected the values of .* in policy\.resnet_t, got"):
+        params.check(sections)
+
+
+def test_a_mistake_of_a_base_is_told_once(sections):
+    sections["methods"]["t2s"]["new_tokens_min"] = 7
+    with pytest.raises(ValueError, match=r"methods.t2s: expected new_tokens_min <= new_tokens_max, got 7 > 6$"):
+        params.check(sections)
+
+
+@pytest.mark.parametrize(("size", "n_most"), [(32, 3), (40, 4), (64, 4), (72, 5), (128, 5)])
+def test_the_convolutions_leave_two_pixels(sections, size, n_most):
+    sections["env"]["image_size"] = size
+    sections["policy"]["stem_channels"] = [2] * n_most
+    encoder = policy.ImageEncoder(params.check(sections).policy, maps.Plain())
+    assert encoder.convs(torch.zeros(1, 4, size, size)).shape[-1] == 2
+    sections["policy"]["stem_channels"] = [2] * (n_most + 1)
+    with pytest.raises(ValueError, match=f"expected at most {n_most} policy.stem_channels"):
+        params.check(sections)
+
+
+def test_a_tilde_is_the_home_folder(sections, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    sections["assets"]["path"] = sections["download"]["folder"] = sections["language"]["encoder"] = "~/x"
+    given = params.check(sections)
+    assert str(given.assets.folder) == given.download.folder == given.language.encoder == "/home/me/x"
+    monkeypatch.setenv("T2S_LIBERO_ASSETS", "~/y")
+    assert str(params.Assets(path=None).folder) == "/home/me/y"
+
+
+def test_a_study_may_say_only_what_differs(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "mine.yaml").write_text("study: {seeds: [3]}\n")
+    given = params.study([str(tmp_path / "mine.yaml")])
+    assert (given.study.seeds, given.study.methods) == ([3], ["t2s", "sequential"])
+    with pytest.raises(ValueError, match="missing key"):
+        params.check(params.read(str(tmp_path / "mine.yaml")))
 
 
 def test_downloaded_demonstrations_are_those_that_were_published(sections):
@@ -121,6 +241,15 @@ def test_a_file_that_is_no_yaml_is_one_line(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("learn: [1,\n")
     with pytest.raises(ValueError, match=r"bad\.yaml: neither YAML nor JSON") as error:
+        params.read(str(path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"learn: 2026-13-45\n", b"\xff\xfe", b"a: 1\n---\nb: 2\n", b"\tlearn: 1\n"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{path}: neither YAML nor JSON: .") as error:
         params.read(str(path))
     assert "\n" not in str(error.value)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
+from test_assets import make_folder
 from test_workflow import change, copy_repository, run
 
 from t2s import params
+from t2s.data.assets import FOLDERS
 from t2s.learners import LEARNERS
 from t2s.lifelong import learner_class
 from t2s.lifelong.learner import Learner
@@ -36,7 +40,13 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_braces_of_the_command_line_become_values() -> None:
     given = {"lr": "1.0e-3", "seeds": ["0", "1"], "device": "cuda", "deep": {"n": "7"}, "already": 2.5}
-    assert plan.typed(given) == {"lr": 1e-3, "seeds": [0, 1], "device": "cuda", "deep": {"n": 7}, "already": 2.5}
+    assert plan.typed(given, "learn") == {
+        "lr": 1e-3,
+        "seeds": [0, 1],
+        "device": "cuda",
+        "deep": {"n": 7},
+        "already": 2.5,
+    }
 
 
 def test_a_rule_sees_its_sections_its_method_and_its_protocol_alone() -> None:
@@ -44,6 +54,19 @@ def test_a_rule_sees_its_sections_its_method_and_its_protocol_alone() -> None:
     assert set(seen) == {"learn", "evaluate", "methods"}
     assert list(seen["methods"]) == ["er"]
     assert list(seen["evaluate"]["protocols"]) == [SHIPPED["evaluate"]["protocol"]]
+
+
+def test_a_rule_sees_the_values_of_resnet_t_only_if_it_is_in_use() -> None:
+    assert "resnet_t" not in planned().sections("policy")["policy"]
+    assert planned(policy={"network": "resnet_t"}).sections("policy")["policy"]["resnet_t"]["n_frames"] == 10
+
+
+def test_resnet_t_needs_memory_for_the_frames_of_its_windows() -> None:
+    large = {"policy": {"network": "resnet_t"}, "env": {"image_size": 128}}
+    assert planned().activations_mb("er") == 0
+    assert planned(**large).activations_mb("sequential") == 32 * 20 * 128**2 * 500 // 10**6  # it took 4.3 GB
+    assert planned(**large).activations_mb("er") == 64 * 20 * 128**2 * 500 // 10**6
+    assert planned(**large, learn={"device": "cuda"}).activations_mb("sequential") == 0
 
 
 def test_a_rule_sees_the_whole_values_of_an_ablation() -> None:
@@ -65,7 +88,7 @@ def test_params_files_are_named_by_their_content() -> None:
     first, again = planned().given("learn"), planned().given("learn")
     other = planned(learn={"lr": 0.5}).given("learn")
     assert first == again != other
-    assert json.loads(Path(first).read_text()) == {"learn": SHIPPED["learn"]}
+    assert json.loads(Path(first).read_text(encoding="utf-8")) == {"learn": SHIPPED["learn"]}
     assert params.Learn.read(other).lr == 0.5
     small = planned(learn={"lr": 1e-05}).given("learn")  # YAML would read JSON's 1e-05 as text
     assert params.Learn.read(small).lr == 1e-05
@@ -107,6 +130,19 @@ def test_records_of_the_stage_before_are_those_of_an_earlier_task() -> None:
     assert planned().before("s", "m", 0, 2, 2) == []
 
 
+def test_downloads_need_a_folder() -> None:
+    Path("downloads").write_text("a file", encoding="utf-8")
+    planned()  # nothing is downloaded
+    download = {"source": "download"}
+    with pytest.raises(ValueError, match=r"^params: download.folder: expected a folder, got a file 'downloads'$"):
+        planned(demos=download, study={"suites": ["libero_object"]}, env={"image_size": 128})
+
+
+def test_a_value_that_is_no_yaml_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^--config learn.lr: expected a value as in params.yaml, got '\{'$"):
+        plan.typed({"lr": "{"}, "learn")
+
+
 def test_a_mistake_in_the_params_is_one_line() -> None:
     with pytest.raises(ValueError, match=r"unknown method 't3s'; have \['er'"):
         planned(study={"methods": ["t3s"]})
@@ -134,7 +170,10 @@ def test_every_learner_has_a_model_of_its_values_and_a_class() -> None:
     assert all(issubclass(learner_class(name), Learner) for name in LEARNERS)
 
 
-ODD = ("plain", "a blank", "$HOME $(touch hole)", "it's", 'a "quoted" one', "back`ticks`", "ü")
+ODD = (
+    "plain", "a blank", "$HOME $(touch hole)", "it's", 'a "quoted" one', "back`ticks`", "ü", "实验", "a\nnew line",
+    "tab\t", "-n", "a;b & c | d > e", "*?[x]", "#~!", "'",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -143,14 +182,27 @@ def test_the_prefix_runs_nothing_that_a_path_says(tmp_path: Path, name: str) -> 
     root = tmp_path / name
     root.mkdir()
     prefix = shell.prefix(root, root / "{assets}", root / "bin/python").format()
-    show = 'printf "%s\\n" "$T2S_LIBERO_ASSETS" "$PYTHONPATH" "${PATH%%:*}"'
+    show = 'printf "%s\\0" "$T2S_LIBERO_ASSETS" "$PYTHONPATH" "${PATH%%:*}"'
     environment = {"PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         ["bash", "-c", prefix.replace("exec 8<.snakemake/t2s.lock; ", "") + show],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, check=True,
+        env=environment, cwd=tmp_path, capture_output=True, check=True,
     )  # fmt: skip
-    assert done.stdout.splitlines() == [f"{root}/{{assets}}", str(root), f"{root}/bin"]
+    shown = os.fsdecode(done.stdout).split("\0")
+    assert shown == [f"{root}/{{assets}}", str(root), f"{root}/bin", ""]
     assert not (tmp_path / "hole").exists()
+
+
+@pytest.mark.parametrize("name", ["a:b", "{braces}", "back\\slash", "\udcff"])
+def test_a_path_that_cannot_work_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r": expected (the|a) path .*; (move|rename) it$") as error:
+        shell.prefix(tmp_path / name, tmp_path, None)
+    assert "\n" not in str(error.value)
+
+
+def test_a_python_that_path_cannot_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected a Python whose path has no ':'"):
+        shell.prefix(tmp_path, tmp_path, tmp_path / "a:b" / "python")
 
 
 @pytest.mark.parametrize("name", ["a:b", "{braces} {0}"])
@@ -162,14 +214,76 @@ def test_a_checkout_whose_path_cannot_work_is_refused_in_one_line(tmp_path: Path
     assert line.startswith(f"error: {folder}: expected the path of a checkout without any of ':{{}}', got [")
 
 
-@pytest.mark.parametrize("name", ['it\'s a $(touch hole) "ü" `x`', "{braces} {0}"])
+@pytest.mark.parametrize("name", ['it\'s a $(touch hole) "ü" `x`', "实验\n\t;&|>*?[x]#~"])
 def test_a_checkout_of_any_name_embeds_its_instructions(tmp_path: Path, name: str) -> None:
     """The real Snakemake and a real job; an asset path that is a command is only a name."""
-    folder = copy_repository(tmp_path / 'it\'s a $(touch hole) "ü" `x`')
+    folder = copy_repository(tmp_path / name)
     change(folder / "params.yaml", {"assets": {"path": "$(touch hole)"}})
     done = run(folder, "snakemake", "--cores", "1", "results/language/blocks_object.safetensors")
     assert (folder / "results/language/blocks_object.safetensors").is_file(), done.stdout
     assert [path for path in tmp_path.rglob("hole*") if path.is_file()] == []
+
+
+def test_assets_behind_links_are_inputs_and_those_with_braces_are_refused(tmp_path: Path) -> None:
+    make_folder(tmp_path / "set")
+    (tmp_path / "links").mkdir()
+    for path in (tmp_path / "set").iterdir():
+        (tmp_path / "links" / path.name).symlink_to(path)
+
+    def files(folder: str) -> list[str]:
+        libero = {"study": {"suites": ["libero_object"]}, "demos": {"n_demos": 10}}
+        return planned(**libero, assets={"path": str(tmp_path / folder)}).asset_files()
+
+    assert [Path(path).name for path in files("links")] == ["mesh.obj"] * len(FOLDERS)
+    (tmp_path / "set" / "scenes" / "{style}.xml").touch()
+    with pytest.raises(ValueError, match=r"\{style\}.xml: expected a path without any of '\{\}' for LIBERO's scene"):
+        files("links")
+
+
+def test_results_may_be_on_another_disk(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path / "checkout")
+    (tmp_path / "disk").mkdir()
+    shutil.rmtree(folder / "results")
+    (folder / "results").symlink_to(tmp_path / "disk")
+    wanted = "results/language/blocks_object.safetensors"
+    done = run(folder, "snakemake", "--cores", "1", wanted)
+    assert (tmp_path / "disk/language/blocks_object.safetensors").is_file(), done.stdout
+
+
+def test_results_that_cannot_be_written_are_one_line_before_anything_runs(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path / "checkout")
+    shutil.rmtree(folder / "results")
+    (folder / "results").symlink_to(tmp_path / "no disk")
+    done = run(folder, "snakemake", "--cores", "1", "results/language/blocks_object.safetensors")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if "rror" in line]
+    assert line == (
+        f"error: results: expected a folder, got a link to '{tmp_path}/no disk', which is none; run"
+        f" `mkdir -p '{tmp_path}/no disk'`"
+    )
+
+
+def test_results_are_refused_that_dvc_would_refuse_when_all_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("clone").mkdir()
+    Path("disk").mkdir()
+    Path("clone/results").symlink_to(Path("disk").resolve())
+    monkeypatch.chdir("clone")
+    shell.check_results(Path("results"))
+    monkeypatch.setenv("DVC_STAGE", "demos")
+    with pytest.raises(ValueError, match=r"results: expected a folder in the repository, as DVC takes no other, got"):
+        shell.check_results(Path("results"))
+    Path("inside").mkdir()
+    shell.check_results(Path("inside"))
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root writes anywhere")
+@pytest.mark.parametrize("mode", [0o500, 0o000])
+def test_a_closed_folder_behind_a_link_is_named(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "closed").mkdir(mode=mode)
+    (tmp_path / "results" / "runs").symlink_to(tmp_path / "closed")
+    with pytest.raises(ValueError, match="results/runs: expected a folder that can be written, got one that cannot"):
+        shell.check_results(tmp_path / "results")
 
 
 def test_jobs_import_the_code_beside_their_snakefile(tmp_path: Path) -> None:
@@ -195,3 +309,19 @@ def test_the_command_line_of_a_job_is_short(tmp_path: Path) -> None:
     for words in commands:
         assert [word for word in words if word.endswith(".py") or word.startswith("{")] == []
     assert yaml.safe_load((folder / "params.yaml").read_text())["study"]["n_tasks"] == 3
+
+
+def test_a_user_without_a_name_gets_one_that_snakemake_can_print() -> None:
+    program = "import getpass\nfrom t2s.workflow import shell\nshell.name_user()\nprint(getpass.getuser())"
+    nameless = ["unshare", "--user", "--map-user=12345", sys.executable, "-c", program]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(nameless, env=environment, capture_output=True, text=True, check=False)
+    if done.stderr.startswith("unshare"):
+        pytest.skip(done.stderr)
+    assert (done.stdout, done.stderr) == ("12345\n", "")
+
+
+def test_a_user_with_a_name_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "t2s")
+    shell.name_user()
+    assert os.environ["USER"] == "t2s"

@@ -55,7 +55,7 @@ def run() -> dict[str, Any]:
     demos, language = "results/demos/blocks_object/task0.json", "results/language/blocks_object.safetensors"
     inputs = ["--params", params_file(STUDY), "--code", "0" * 64, "--demos", demos, "--language", language]
     cli.run(["provenance", *inputs, "--results", "results", "--out", str(out)])
-    found: dict[str, Any] = json.loads(out.read_text())
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return found
 
 
@@ -121,7 +121,7 @@ def test_episodes_of_every_chain_are_counted_by_version_and_device(clone: Path) 
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_the_same_run_gives_the_same_bytes(clone: Path) -> None:

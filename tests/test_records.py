@@ -49,8 +49,8 @@ def test_a_wrong_record_is_not_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected one record per line, got an empty file"),
-        ('{"suite": "blo', r"a.jsonl:1: not JSON, the file may be cut off"),
+        ("", "expected text, got an empty file"),
+        ('{"suite": "blo', r"a.jsonl:1: not JSON, it may be cut off"),
         ("[1]\n", "expected a JSON object"),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no episode records '.*a.jsonl'"):
+    with pytest.raises(ValueError, match=r"no '.*a.jsonl'; run"):
         records.read([tmp_path / "a.jsonl"])
 
 

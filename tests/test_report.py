@@ -122,5 +122,5 @@ def test_the_summary_is_printed(results: Path) -> None:
 
 
 def test_results_that_are_not_there_yet_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no '.*metrics.json'; run `snakemake"):
+    with pytest.raises(ValueError, match=r"no '.*tasks.csv'; run `snakemake"):
         report.read_summary(tmp_path)

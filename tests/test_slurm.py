@@ -87,7 +87,7 @@ def study(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Study:
         )
     try:
         pid = wait(lambda: learning(folder), "a job that learns", 900)
-        killed = re.search(r"SLURM_JOB_ID=(\d+)", Path(f"/proc/{pid}/environ").read_text())
+        killed = re.search(r"SLURM_JOB_ID=(\d+)", Path(f"/proc/{pid}/environ").read_text(encoding="utf-8"))
         assert killed
         os.kill(pid, signal.SIGKILL)
         lost = wait(lambda: rolling_out(cluster), "a job of rollouts", 900)

@@ -28,7 +28,7 @@ def test_a_name_is_its_instruction(suite):
 
 def test_no_two_tasks_have_the_same_instruction():
     instructions = [task.instruction for suite in SUITES for task in suites.tasks(suite)]
-    assert len(set(instructions)) == len(instructions) == 30
+    assert len(set(instructions)) == len(instructions) == 36
 
 
 def test_every_bddl_file_is_a_task():
@@ -96,3 +96,26 @@ def _scene(bddl: str) -> str:
     for section in (r"\(:language[^)]*\)", r"\(:obj_of_interest[^)]*\)", r"\(:goal.*"):
         bddl = re.sub(section, "", bddl, flags=re.DOTALL)
     return bddl
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected text, got an empty file"),
+        (b"(define)", r"expected \(:language ...\)"),
+        (b"(:language )", r"expected \(:language ...\)"),
+        (b"(:language pick (the) cube)", r"expected \(:language ...\), with words and without other parentheses"),
+        (b"; (:language pick the cube)", r"expected \(:language ...\)"),
+        (b"(:language \xff)", "damaged: "),
+    ],
+)
+def test_a_bddl_file_without_an_instruction_is_one_line_that_names_it(tmp_path, content, message):
+    path = tmp_path / "x.bddl"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"x\.bddl: {message}"):
+        suites.language(path)
+
+
+def test_an_instruction_may_have_a_comment_and_several_lines(tmp_path):
+    (tmp_path / "x.bddl").write_text("(:language Pick the\n  cube ; (not the ball)\n)")
+    assert suites.language(tmp_path / "x.bddl") == "pick the cube"

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from t2s import params
-from t2s.data.files import sha256
+from t2s.data.files import check_path, files_below, sha256
 
 FOLDERS = ("articulated_objects", "scenes", "stable_hope_objects", "stable_scanned_objects", "turbosquid_objects")
 LARGE = 4_000_000  # [bytes] LIBERO has 30 larger files; offline sets have stand-ins for them
@@ -42,15 +42,21 @@ def look(assets_dir: Path | None, quality: params.Quality) -> dict[str, str]:
 def check(chosen: Path) -> Path:
     """The absolute path of `chosen`, if it is a folder of LIBERO's scene assets.
 
-    Raises: ValueError in one line, with a remedy, if it is not.
+    Raises: ValueError in one line, with a remedy, if it is not, or if MuJoCo cannot open it.
     """
-    missing = [name for name in FOLDERS if not (chosen / name).is_dir()]
+    check_path(chosen)
+    try:
+        missing = [name for name in FOLDERS if not (chosen / name).is_dir()]
+    except OSError as error:
+        raise ValueError(f"{error.filename}: LIBERO's scene assets cannot be read: {error.strerror}") from None
     if missing:
         raise ValueError(
             f"no LIBERO scene assets in '{chosen}' (expected a folder '{missing[0]}'); run `t2s download assets`, or"
             " set assets.path in params.yaml or $T2S_LIBERO_ASSETS to their folder; the suites blocks_* need none"
         )
-    return chosen.resolve()
+    found = chosen.resolve()
+    check_path(found)
+    return found
 
 
 @cache
@@ -58,8 +64,10 @@ def label(assets_dir: Path) -> str:
     """'libero-' or 'stand-in-', followed by 12 digits of a digest of all files that are loaded.
 
     A set is a stand-in if it has no file as large as LIBERO's largest textures and meshes.
+
+    Raises: ValueError in one line for a folder that cannot be read, OSError for a file.
     """
-    found = sorted(path for path in assets_dir.rglob("*") if path.is_file() and _is_loaded(path, assets_dir))
+    found = [path for path in files_below(assets_dir) if _is_loaded(path, assets_dir)]
     lines = [f"{sha256(path)}  {path.relative_to(assets_dir).as_posix()}\n" for path in found]
     is_whole = any(path.stat().st_size > LARGE for path in found)
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()[:12]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from t2s.data.files import atomic, sha256, write_json
+from t2s.data.files import atomic, read_json, sha256, write_json
 
 SEAL: Final = "sealed.json"
 """Name of the file that marks a folder as complete. It holds the sha256 of every other file."""
@@ -33,13 +33,13 @@ def give(folder: Path, out: Mapping[str, Path]) -> bool:
 
     Files that are not sealed are left alone. If a sealed file is damaged, the folder is removed.
     """
+    if not (folder / SEAL).is_file():
+        return False
     try:
-        sealed = json.loads((folder / SEAL).read_text())
+        sealed = read_json(folder / SEAL)
         damaged = [name for name in out if sealed.get(name) != sha256(folder / name)]
     except FileNotFoundError as error:
-        if not (folder / SEAL).is_file():
-            return False
-        damaged = [str(error.filename)]
+        damaged = [Path(str(error.filename)).name]
     except ValueError:
         damaged = [SEAL]
     if damaged:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import h5py
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from t2s.data.files import atomic, sha256
+from t2s.data import foreign, hdf5
+from t2s.data.files import Fields, atomic, read_json, sha256, shortened
 
 IMAGES = ("agentview_rgb", "eye_in_hand_rgb")
 VECTORS = {"joint_states": 7, "gripper_states": 2}
 ACTION_DIM = 7
-OTHERS = {"robot_states": 9, "obs/ee_pos": 3, "obs/ee_ori": 3, "obs/ee_states": 6}  # LIBERO has these, t2s ignores them
+OTHERS = {"robot_states": 9, "obs/ee_pos": 3, "obs/ee_ori": 3, "obs/ee_states": 6, "states": None}
+"""LIBERO has these, t2s ignores them."""
 OBSERVATIONS = {"scripted": "before", "human": "after"}
 """When an observation was made, before or after the action that it is paired with, by the source.
 
 Rollouts observe before they act. LIBERO's files pair every action with the observation after it.
 """
+MANIFEST: Fields = {"file": str, "sha256": str, "n_demos": int, "instruction": str, "source": str}
+CONTROLLER, CONTROL_FREQ, IMAGE_CONVENTION = "OSC_POSE", 20, "opengl"  # as in t2s/sim/env.py
 TOLERANCE = 1e-6  # human actions reach exactly 1, and rounding may exceed it
 
 
@@ -51,8 +55,8 @@ def write(path: Path, demos: Sequence[Mapping[str, Any]], attributes: Mapping[st
     The keys of a demo are dataset paths (`obs/agentview_rgb`, `actions`, ...), `init_state`, and `model_file`, which
     is its scene. `attributes` are those of the group `data`.
     """
-    # In memory, because HDF5 would end the process on a full disk.
-    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+
+    def fill(file: Any) -> None:
         data = file.create_group("data", track_order=False)
         for key in sorted(attributes):
             data.attrs[key] = attributes[key]
@@ -60,8 +64,8 @@ def write(path: Path, demos: Sequence[Mapping[str, Any]], attributes: Mapping[st
         data.attrs["total"] = sum(len(demo["actions"]) for demo in demos)
         for number, demo in enumerate(demos):
             _write_demo(data.create_group(f"demo_{number}"), demo)
-        file.flush()
-        content = file.id.get_file_image()
+
+    content = hdf5.content(path.name, fill)
     with atomic(path) as temporary:
         temporary.write_bytes(content)
 
@@ -85,12 +89,12 @@ def read(path: Path, image_size: int) -> Demonstrations:
     if path.suffix != ".json":
         return _open(path, lambda file: _read(file, image_size, None))
     manifest = _manifest(path)
-    hdf5 = Path(os.path.normpath(path.parent / manifest["file"]))
-    if not hdf5.is_file():
-        raise ValueError(f"{path}: no '{hdf5}'; run `snakemake --forcerun {path}`")
-    if sha256(hdf5) != manifest["sha256"]:
-        raise ValueError(f"{hdf5}: expected sha256 {manifest['sha256']} as in {path}, got {sha256(hdf5)}")
-    demos = _open(hdf5, lambda file: _read(file, image_size, manifest["n_demos"]))
+    named = Path(os.path.normpath(path.parent / manifest["file"]))
+    if not named.is_file():
+        raise ValueError(f"{path}: no '{named}'; run `snakemake --cores all --forcerun {path}`")
+    if (found := sha256(named)) != manifest["sha256"]:
+        raise ValueError(f"{named}: expected sha256 {manifest['sha256']} as in {path}, got {found}")
+    demos = _open(named, lambda file: _read(file, image_size, manifest["n_demos"]), is_known=True)
     return replace(demos, instruction=manifest["instruction"], source=manifest["source"])
 
 
@@ -109,10 +113,11 @@ def observations(path: Path) -> str:
     """
     if path.suffix != ".json":
         return OBSERVATIONS[_open(path, _source)]
-    found = _manifest(path)["observations"]
+    found = _manifest(path).get("observations")
     if found not in OBSERVATIONS.values():
         raise ValueError(
-            f"{path}: expected observations 'before' or 'after', got {found!r}; run `snakemake --forcerun {path}`"
+            f"{path}: expected observations 'before' or 'after', got {found!r};"
+            f" run `snakemake --cores all --forcerun {path}`"
         )
     return str(found)
 
@@ -128,118 +133,156 @@ def check(path: Path, image_size: int, n_demos: int, instructions: Sequence[str]
     return _open(path, lambda file: _check_all(file, image_size, n_demos, instructions))
 
 
-def _open(path: Path, use: Callable[[Any], Result]) -> Result:
+def _open(path: Path, use: Callable[[hdf5.Group], Result], is_known: bool = False) -> Result:
+    """What `use` makes of the file. `is_known`: a digest says that the file was read before."""
+    if layout := foreign.layout(path):
+        raise ValueError(f"{path}: expected demonstrations in HDF5 or their manifest, got {layout}")
     try:
-        with h5py.File(path, "r") as file:
+        if not is_known:
+            hdf5.try_out(path, use)
+        with hdf5.reading(path) as file:
             return use(file)
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        reason = " ".join(str(error).split()).strip("'\"")
-        raise ValueError(f"{path}: not a readable file of demonstrations: {reason}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-        keys = ("file", "sha256", "n_demos", "instruction", "source")
-        return {key: manifest[key] for key in keys} | {"observations": manifest.get("observations")}
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a readable manifest of demonstrations: {error}") from None
+    if layout := foreign.layout(path):
+        raise ValueError(f"{path}: expected demonstrations in HDF5 or their manifest, got {layout}")
+    manifest = read_json(path, MANIFEST)
+    mend = f"run `snakemake --cores all --forcerun {path}`"
+    if manifest["n_demos"] < 1:
+        raise ValueError(f"{path}: expected n_demos >= 1, got {manifest['n_demos']}; {mend}")
+    if manifest["source"] not in OBSERVATIONS:
+        raise ValueError(f"{path}: unknown source '{manifest['source']}'; have {sorted(OBSERVATIONS)}; {mend}")
+    return manifest
 
 
-def _read(file: Any, image_size: int, n_demos: int | None) -> Demonstrations:
-    parts = [_read_demo(demo, name, image_size) for name, demo in _demos(file, n_demos)]
+def _read(file: hdf5.Group, image_size: int, n_demos: int | None) -> Demonstrations:
+    parts = [_read_demo(demo, image_size) for demo in _demos(file, image_size)[:n_demos]]
+    if n_demos is not None and n_demos > len(parts):
+        raise ValueError(f"expected at least {n_demos} demonstrations, got {len(parts)}")
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     starts = np.cumsum([0, *(len(part["actions"]) for part in parts)], dtype=np.int64)
     return Demonstrations(**joined, starts=starts, instruction=_instruction(file), source=_source(file))
 
 
-def _demos(file: Any, n_demos: int | None = None) -> Iterator[tuple[str, Any]]:
-    """The first `n_demos` demonstrations with their names; all if None."""
-    if "data" not in file:
-        raise ValueError(f"expected a group 'data'; have {sorted(file)}")
-    data = file["data"]
-    names = sorted(data, key=lambda name: int(name.removeprefix("demo_")))
-    if not names:
+def _demos(file: hdf5.Group, image_size: int) -> list[hdf5.Group]:
+    """The demonstrations in the order of their numbers."""
+    data = file.group("data")
+    kinds = data.kinds()
+    if not kinds:
         raise ValueError("expected demonstrations, got none")
-    if data.attrs.get("num_demos", len(names)) != len(names):
-        raise ValueError(f"expected {data.attrs['num_demos']} demonstrations, got {len(names)}")
-    if n_demos is not None and n_demos > len(names):
-        raise ValueError(f"expected at least {n_demos} demonstrations, got {len(names)}")
-    yield from ((name, data[name]) for name in names[:n_demos])
+    if other := [name for name in kinds if not re.fullmatch(r"(demo_)?\d+", name)]:
+        raise ValueError(f"expected only demo_0, demo_1, ... in the group 'data', got {sorted(other)}")
+    demos = [data.group(name) for name in sorted(kinds, key=lambda name: int(name.removeprefix("demo_")))]
+    if layout := foreign.demo_layout(demos[0]):
+        raise ValueError(f"expected demonstrations in LIBERO's layout, got {layout}")
+    _check_count("demonstrations", len(demos), data.attribute("num_demos"))
+    _check_environment(data, image_size)
+    return demos
 
 
-def _instruction(file: Any) -> str:
-    instruction = json.loads(file["data"].attrs["problem_info"])["language_instruction"]
-    return "".join(instruction).strip('"')
+def _check_count(what: str, found: int, said: object) -> None:
+    """Check a number that the file states against what it has."""
+    if said is not None and said != found:
+        raise ValueError(f"expected {said!r} {what}, as the file says, got {found}")
 
 
-def _source(file: Any) -> str:
-    found = str(file["data"].attrs.get("source", "human"))
-    if found not in OBSERVATIONS:
-        raise ValueError(f"unknown source '{found}'; have {sorted(OBSERVATIONS)}")
+def _check_environment(data: hdf5.Group, image_size: int) -> None:
+    """Check what the file says of how it was made, as far as it does."""
+    convention = data.attribute("macros_image_convention")
+    if convention not in (None, IMAGE_CONVENTION):
+        raise ValueError(
+            f"expected images as robosuite renders them, upside down (macros_image_convention '{IMAGE_CONVENTION}'),"
+            f" got {convention!r}; turn every image with `[:, ::-1]`, then set the attribute to '{IMAGE_CONVENTION}'"
+        )
+    said = _json(data, "env_args")
+    kwargs = said.get("env_kwargs") if isinstance(said, dict) else None
+    if not isinstance(kwargs, dict):
+        return
+    controller = kwargs.get("controller_configs")
+    stated = {
+        "controller": (controller.get("type") if isinstance(controller, dict) else None, CONTROLLER),
+        "control_freq": (kwargs.get("control_freq"), CONTROL_FREQ),
+        "camera_heights": (kwargs.get("camera_heights"), image_size),
+        "camera_widths": (kwargs.get("camera_widths"), image_size),
+    }
+    for name, (found, wanted) in stated.items():
+        if found not in (None, wanted, [wanted] * len(IMAGES)):
+            raise ValueError(f"expected {name} {wanted!r} in env_args, got {found!r}; rollouts would differ from it")
+
+
+def _instruction(file: hdf5.Group) -> str:
+    """The instruction in lower case, as LIBERO's own parser gives it."""
+    problem = _json(file.group("data"), "problem_info")
+    said = problem.get("language_instruction") if isinstance(problem, dict) else None
+    if isinstance(said, list) and all(isinstance(part, str) for part in said):  # of words or, in LIBERO's, of letters
+        said = ("" if all(len(part) == 1 for part in said) else " ").join(said)
+    if not isinstance(said, str) or not said.strip(' "\n'):
+        raise ValueError(
+            'expected attribute problem_info of \'data\' as JSON with a sentence {"language_instruction": "..."},'
+            f" got {shortened(problem if said is None else said)}"
+        )
+    return " ".join(said.strip(' "\n').lower().split())
+
+
+def _json(data: hdf5.Group, name: str) -> Any:
+    """The content of an attribute in JSON; None if it is missing."""
+    said = data.attribute(name)
+    try:
+        return None if said is None else json.loads(said)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError(f"expected attribute {name} of 'data' as JSON, got {shortened(said)}") from None
+
+
+def _source(file: hdf5.Group) -> str:
+    found = file.group("data").attribute("source")
+    if found is None:
+        return "human"
+    if not isinstance(found, str) or found not in OBSERVATIONS:
+        raise ValueError(f"unknown source {found!r}; have {sorted(OBSERVATIONS)}")
     return found
 
 
-def _check_all(file: Any, image_size: int, n_demos: int, instructions: Sequence[str]) -> int:
-    instruction = " ".join(_instruction(file).lower().split())
+def _check_all(file: hdf5.Group, image_size: int, n_demos: int, instructions: Sequence[str]) -> int:
+    demos = _demos(file, image_size)
+    instruction = _instruction(file)
     if instruction not in instructions:
         raise ValueError(f"expected an instruction of {list(instructions)}, got '{instruction}'")
     lengths = []
-    for name, demo in _demos(file):
-        n = len(_read_demo(demo, name, image_size)["actions"])
-        _check_others(demo, name, n)
+    for demo in demos:
+        n = len(_read_demo(demo, image_size)["actions"])
+        _check_others(demo, n)
         lengths.append(n)
     if len(lengths) != n_demos:
         raise ValueError(f"expected {n_demos} demonstrations, got {len(lengths)}")
     return sum(lengths)
 
 
-def _check_others(demo: Any, name: str, n: int) -> None:
-    missing = [path for path in (*OTHERS, "states", "dones", "rewards") if path not in demo]
-    if missing:
-        raise ValueError(f"expected '{missing[0]}' in {name}; have {_datasets(demo)}")
+def _check_others(demo: hdf5.Group, n: int) -> None:
     for path, dim in OTHERS.items():
-        _check(f"{name} {path}", demo[path][()], (n, dim))
-    states = demo["states"][()]
-    _check(f"{name} states", states, (n, *states.shape[1:2]))
+        _floats(demo, path, (n, dim))
     for path in ("dones", "rewards"):
-        _check(f"{name} {path}", demo[path][()], (n,), np.dtype(np.uint8))
+        demo.array(path, (n,), "u1")
 
 
-def _read_demo(demo: Any, name: str, image_size: int) -> dict[str, np.ndarray]:
-    paths = {key: f"obs/{key}" for key in (*IMAGES, *VECTORS)} | {"actions": "actions"}
-    missing = [path for path in paths.values() if path not in demo]
-    if missing:
-        raise ValueError(f"expected '{missing[0]}' in {name}; have {_datasets(demo)}")
-    arrays = {key: demo[path][()] for key, path in paths.items()}
-    n = len(arrays["actions"])
+def _read_demo(demo: hdf5.Group, image_size: int) -> dict[str, np.ndarray]:
+    actions = _floats(demo, "actions", (None, ACTION_DIM))
+    n = len(actions)
     if n == 0:
-        raise ValueError(f"{name}: expected at least one step, got none")
-    for key in IMAGES:
-        _check(f"{name} {key}", arrays[key], (n, image_size, image_size, 3), np.dtype(np.uint8))
-    for key, dim in {**VECTORS, "actions": ACTION_DIM}.items():
-        _check(f"{name} {key}", arrays[key], (n, dim))
-        arrays[key] = arrays[key].astype(np.float32)
-    if np.abs(arrays["actions"]).max() > 1 + TOLERANCE:
-        worst = np.abs(arrays["actions"]).max()
-        raise ValueError(f"{name}: expected actions in [-1, 1], got {worst:.3g}")
-    return arrays
+        raise ValueError(f"{demo.name}: expected at least one step, got none")
+    _check_count(f"steps in {demo.name}", n, demo.attribute("num_samples"))
+    worst = np.abs(actions).max()
+    if worst > 1 + TOLERANCE:
+        raise ValueError(f"{demo.name}: expected actions in [-1, 1], got {worst:.3g}")
+    images = {key: demo.array(f"obs/{key}", (n, image_size, image_size, 3), "u1") for key in IMAGES}
+    return images | {key: _floats(demo, f"obs/{key}", (n, dim)) for key, dim in VECTORS.items()} | {"actions": actions}
 
 
-def _check(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> None:
-    if array.shape != shape:
-        raise ValueError(f"{what}: expected shape {shape}, got {array.shape}")
-    if dtype is not None and array.dtype != dtype:
-        raise ValueError(f"{what}: expected {dtype}, got {array.dtype}")
-    if dtype is None and array.dtype.kind != "f":
-        raise ValueError(f"{what}: expected floats, got {array.dtype}")
-    if dtype is None and not np.isfinite(array).all():
-        raise ValueError(f"{what}: expected finite numbers, got nan or inf")
-
-
-def _datasets(group: Any) -> list[str]:
-    names: list[str] = []
-    group.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
-    return sorted(names)
+def _floats(demo: hdf5.Group, path: str, shape: tuple[int | None, ...]) -> Float32[np.ndarray, "..."]:
+    with np.errstate(over="ignore"):  # a float64 may be infinite as float32, which is checked
+        array = demo.array(path, shape, "f").astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{demo.name}/{path}: expected finite numbers, got nan or inf")
+    return array

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,20 +21,25 @@ from threading import Event
 from typing import Any, BinaryIO, cast
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_url
-from huggingface_hub.errors import (
+
+from t2s.data import variables
+
+variables.check_imports()
+
+from huggingface_hub import HfApi, constants, hf_hub_url  # noqa: E402
+from huggingface_hub.errors import (  # noqa: E402
     EntryNotFoundError,
     HfHubHTTPError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.file_download import http_get
-from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import build_hf_headers
-from tqdm import tqdm
+from huggingface_hub.file_download import http_get  # noqa: E402
+from huggingface_hub.hf_api import RepoFile  # noqa: E402
+from huggingface_hub.utils import build_hf_headers  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
-from t2s.data.files import sha256, write_json
+from t2s.data.files import UNSUPPORTED, Fields, check_fields, read_json, remedy, sha256, write_json  # noqa: E402
 
 DEMOS = "yifengzhu-hf/LIBERO-datasets"
 ASSETS = "lerobot/libero-assets"
@@ -44,7 +49,13 @@ ALTERNATIVES = (
     "set HF_ENDPOINT to a mirror of the hub, or `demos.source: scripted` for scripted demonstrations,"
     " or `assets.path` to a folder of LIBERO's assets"
 )
+MANIFEST: Fields = {"repository": str, "revision": str, "files": dict}
+FACTS: Fields = {"size": int, "sha256": str}
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+class FileError(ValueError):
+    """Something is wrong with one file alone, so the others can be had."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,9 @@ class Repository:
     def reach(self, timeout: float | None = None) -> None:
         """Check that the hub answers within `timeout` [s] and has this commit.
 
-        Raises: ValueError in one line if not.
+        Raises: ValueError in one line if not, or if a variable for connections is wrong.
         """
+        variables.check_connection()
         with self._explained("its commit"):
             api = HfApi(endpoint=self.endpoint)
             commit = api.repo_info(self.name, revision=self.revision, repo_type="dataset", timeout=timeout).sha
@@ -92,12 +104,20 @@ class Repository:
             for entry in found
         }
 
-    def download(self, files: Sequence[File], folder: Path, n_workers: int) -> None:
+    def download(self, files: Sequence[File], folder: Path, n_workers: int) -> dict[str, str]:
         """Download those of `files` that are not in `folder` yet. A file appears there only when it is complete.
 
-        Raises: ValueError in one line if the disk is too small, a file differs from the hub's, or a transfer fails.
+        Returns one line for each file that could not be had because it alone is wrong, by path. The others are there.
+
+        Raises: ValueError in one line if the disk is too small or the hub cannot be reached.
         """
-        todo = [file for file in files if not _is_there(folder / file.path, file)]
+        todo, wrong = [], {}
+        for file in files:
+            try:
+                if not _is_there(folder / file.path, file):
+                    todo.append(file)
+            except FileError as error:
+                wrong[file.path] = str(error)
         missing = sum(file.size for file in todo)
         kept = sum(_partial(folder, file).stat().st_size for file in todo if _partial(folder, file).exists())
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,15 +129,17 @@ class Repository:
             tqdm(total=missing, desc=f"download {self.name}", unit="B", unit_scale=True, mininterval=5) as bar,
             ThreadPoolExecutor(n_workers) as pool,
         ):
-            jobs = [pool.submit(self._download, file, folder, _Bar(bar, stop)) for file in todo]
+            jobs = {pool.submit(self._download, file, folder, _Bar(bar, stop)): file.path for file in todo}
             try:
-                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
-                errors = [error for job in done if (error := job.exception())]
+                for job in as_completed(jobs):
+                    try:
+                        job.result()
+                    except FileError as error:
+                        wrong[jobs[job]] = str(error)
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
-        if errors:
-            raise errors[0]
+        return wrong
 
     def _download(self, file: File, folder: Path, bar: _Bar) -> None:
         path, partial = folder / file.path, _partial(folder, file)
@@ -127,6 +149,9 @@ class Repository:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(f"{partial}: another process is downloading it") from None
+            except OSError as error:
+                if error.errno not in UNSUPPORTED:  # without locks, nothing tells of another process
+                    raise
             resumed = stream.tell() > 0
             self._transfer(file, stream, bar)
             if resumed and not _is(partial, file):  # the partial file was not the beginning of this file
@@ -135,7 +160,7 @@ class Repository:
             if not _is(partial, file):
                 got = f"{partial.stat().st_size} bytes of digest {_digest(partial, file)}"
                 partial.unlink()
-                raise ValueError(
+                raise FileError(
                     f"{self}: {file.path}: expected {file.size} bytes of digest {file.digest}, got {got}; not kept"
                 )
             partial.replace(path)
@@ -173,9 +198,14 @@ class Repository:
         except RepositoryNotFoundError:
             raise ValueError(f"{self}: no such repository at {endpoint}") from None
         except EntryNotFoundError:
-            raise ValueError(f"{self}: no '{what}' at {endpoint}") from None
+            raise FileError(f"{self}: no '{what}' at {endpoint}") from None
         except HfHubHTTPError as error:
-            raise ValueError(f"{self}: {endpoint} answered {error.response.status_code} for {what}") from None
+            raise FileError(f"{self}: {endpoint} answered {error.response.status_code} for {what}") from None
+        except (ImportError, httpx2.InvalidURL) as error:
+            raise ValueError(
+                f"{self}: {endpoint} cannot be asked for {what} ({_line(error)}); check HF_ENDPOINT, HTTP_PROXY,"
+                " HTTPS_PROXY, ALL_PROXY and NO_PROXY"
+            ) from None
         except json.JSONDecodeError:
             raise ValueError(f"{self}: {endpoint} does not answer like a hub; check HF_ENDPOINT") from None
         except OSError as error:
@@ -218,7 +248,9 @@ def is_kept(manifest_path: Path, folder: Path, repository: Repository) -> bool:
     """
     if not manifest_path.is_file():
         return False
-    manifest = json.loads(manifest_path.read_text())
+    manifest = read_json(manifest_path, MANIFEST)
+    for path, facts in manifest["files"].items():
+        check_fields(facts, FACTS, f"{manifest_path}: {path}", remedy(manifest_path))
     expected = {"repository": repository.name, "revision": repository.revision}
     found = {key: manifest[key] for key in expected}
     if found != expected:
@@ -239,7 +271,7 @@ def keep(manifest_path: Path, folder: Path, repository: Repository, paths: Seque
     """
     facts = {p: {"size": (folder / p).stat().st_size, "sha256": sha256(folder / p)} for p in paths}
     manifest = {"repository": repository.name, "revision": repository.revision, "files": facts}
-    if manifest_path.is_file() and json.loads(manifest_path.read_text()) != manifest:
+    if manifest_path.is_file() and read_json(manifest_path, MANIFEST) != manifest:
         raise ValueError(f"{manifest_path}: expected the files that it lists, got others")
     write_json(manifest_path, manifest)
 
@@ -257,7 +289,7 @@ def _is_there(path: Path, file: File) -> bool:
     if not path.is_file():
         return False
     if not _is(path, file):
-        raise ValueError(f"{path}: expected the hub's file of digest {file.digest}; remove it to download it again")
+        raise FileError(f"{path}: expected the hub's file of digest {file.digest}; remove it to download it again")
     return True
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import lzma
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from t2s.data.files import MEND, atomic
+from t2s.data.files import atomic, parse_json, read_lines, remedy
 
 FIELDS: Final[dict[str, type]] = {
     "suite": str,
@@ -48,7 +47,7 @@ def write(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Write `records` as JSONL: one line each, with sorted keys."""
     with atomic(path) as temporary:
         lines = [json.dumps(check(record, str(path)), sort_keys=True) for record in records]
-        temporary.write_text("".join(line + "\n" for line in lines))
+        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
 def read(paths: Iterable[Path]) -> pd.DataFrame:
@@ -86,28 +85,4 @@ def check(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 
 def _read(path: Path) -> list[Mapping[str, Any]]:
-    if not path.is_file():
-        raise ValueError(f"no episode records '{path}'; run `snakemake` to make them")
-    lines = _text(path).splitlines()
-    if not lines:
-        raise ValueError(f"{path}: expected one record per line, got an empty file; {MEND}")
-    return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
-
-
-def _text(path: Path) -> str:
-    if path.suffix != ".xz":
-        return path.read_text(encoding="utf-8")
-    try:
-        return lzma.decompress(path.read_bytes()).decode("utf-8")
-    except lzma.LZMAError as error:
-        raise ValueError(f"{path}: expected a complete .xz file, got {error}; restore it with `git checkout`") from None
-
-
-def _parse(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError:
-        raise ValueError(f"{where}: not JSON, the file may be cut off: {line[:80]!r}; {MEND}") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"{where}: expected a JSON object, got {line[:80]!r}")
-    return check(record, where)
+    return [check(parse_json(line, {}, where, remedy(path)), where) for where, line in read_lines(path)]

@@ -9,16 +9,27 @@ benchmarks/{learn,evaluate}/{suite}/{method}/seed{s}/*.tsv   costs.csv.xz
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
 from t2s.data import records
-from t2s.data.files import atomic
+from t2s.data.files import (
+    Fields,
+    atomic,
+    check_fields,
+    one_line,
+    parse_json,
+    read_json,
+    read_lines,
+    read_text,
+    remedy,
+)
 from t2s.params import Study
 
 EPISODES: Final = "episodes.jsonl.xz"
@@ -26,6 +37,43 @@ LEARNED: Final = "learned.jsonl.xz"
 LOSSES: Final = "losses.csv.xz"
 COSTS: Final = "costs.csv.xz"
 CHAIN: Final = ["suite", "method", "seed"]
+LEARN: Final[Fields] = {
+    "suite": str,
+    "method": str,
+    "seed": int,
+    "task": int,
+    "instruction": str,
+    "source": str,
+    "n_epochs": int,
+    "n_steps": int,
+    "n_tokens_new": int | None,
+    "n_tokens_bank": int | None,
+    "n_parameters_new": int,
+    "n_parameters_total": int,
+    "delta_bytes": int,
+    "base_bytes": int,
+    "active": list | None,
+    "similarity": dict | None,
+}
+"""The fields of learn.json that metrics, tables and figures need."""
+CHOSEN: Final[Fields] = {"epoch": int, "success": dict}
+SUCCESS: Final = [
+    "suite",
+    "method",
+    "kind",
+    "stage",
+    "task",
+    "epoch",
+    "n_episodes",
+    "n_success",
+    "success",
+    "low",
+    "high",
+]
+LOSS_COLUMNS: Final = ["epoch", "step", "loss", "lr", "grad_norm"]
+COST_COLUMNS: Final = ["s", "max_rss"]
+TEXTS: Final = {"h:m:s", "suite", "method", "kind", "instruction", "source", "active", "similarity", "reused", "job"}
+"""The columns of our tables that hold text; the others that must be there hold numbers."""
 
 
 def rollouts(n_tasks: int) -> Iterator[str]:
@@ -50,7 +98,8 @@ def learned(folder: Path, study: Study) -> list[dict[str, Any]]:
     Raises: ValueError for a file that is missing or damaged.
     """
     if (folder / LEARNED).is_file():
-        return [json.loads(line) for line in _read_text(folder / LEARNED).splitlines()]
+        mend = remedy(folder / LEARNED)
+        return [parse_json(line, LEARN, where, mend) for where, line in read_lines(folder / LEARNED)]
     return [_read_learned(path) for path in _task_dirs(folder, study)]
 
 
@@ -60,10 +109,10 @@ def losses(folder: Path, study: Study) -> pd.DataFrame:
     Raises: ValueError for a file that is missing.
     """
     if (folder / LOSSES).is_file():
-        return _read_csv(folder / LOSSES)
+        return read_csv(folder / LOSSES, [*CHAIN, "task", *LOSS_COLUMNS])
     frames = []
     for (suite, method, seed, task), path in zip(_tasks(study), _task_dirs(folder, study), strict=True):
-        rows = _read_csv(path / "losses.csv")
+        rows = read_csv(path / "losses.csv", LOSS_COLUMNS)
         rows.insert(0, "suite", suite)
         rows = rows.assign(method=method, seed=seed, task=task)
         frames += [] if rows.empty else [rows]  # empty if nothing was trained
@@ -79,15 +128,47 @@ def costs(folder: Path, study: Study) -> pd.DataFrame:
     Raises: ValueError for a file that is missing.
     """
     if (folder / COSTS).is_file():
-        return _read_csv(folder / COSTS)
+        return read_csv(folder / COSTS, [*CHAIN, "job", *COST_COLUMNS])
     frames = []
     for suite, method, seed in study.chains():
         chain = Path(suite, method, f"seed{seed}")
         for kind, name in _jobs(study.n_tasks):
-            rows = _read_csv(folder / "benchmarks" / kind / chain / f"{name}.tsv", sep="\t")
+            rows = read_csv(folder / "benchmarks" / kind / chain / f"{name}.tsv", [*COST_COLUMNS, "h:m:s"], sep="\t")
             frames.append(rows.assign(suite=suite, method=method, seed=seed, job=f"{kind}/{name}"))
     whole = pd.concat(frames, ignore_index=True).drop(columns="h:m:s")
     return whole[[*CHAIN, "job", *(name for name in whole if name not in [*CHAIN, "job"])]]
+
+
+def summary(folder: Path, suites: Collection[str], methods: Collection[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The content of metrics.json: every number by suite (also `MEAN`, if there are several), method and metric.
+
+    Raises: ValueError for a file that is missing, damaged, or without one of these `suites` and `methods`.
+    """
+    path = folder / "metrics.json"
+    found = read_json(path, dict.fromkeys(suites, dict))
+    for suite, of_suite in found.items():
+        check_fields(of_suite, dict.fromkeys(methods, dict), f"{path}: {suite}", remedy(path))
+        for method, values in of_suite.items():
+            for name, value in values.items():
+                fields: Fields = {} if name == "difference" else {"mean": int | float}
+                check_fields(value, fields, f"{path}: {suite}: {method}: {name}", remedy(path))
+    return found
+
+
+def success(folder: Path) -> pd.DataFrame:
+    """The content of success.csv: one row per cell, columns `SUCCESS` and others.
+
+    Raises: ValueError for a file that is missing or damaged.
+    """
+    return read_csv(folder / "success.csv", SUCCESS)
+
+
+def tasks(folder: Path) -> pd.DataFrame:
+    """The content of tasks.csv: one row per task of a chain, columns `LEARN` and others.
+
+    Raises: ValueError for a file that is missing or damaged.
+    """
+    return read_csv(folder / "tasks.csv", [*LEARN, "reused", "chosen_epoch"])
 
 
 def write(folder: Path, source: Path, study: Study) -> None:
@@ -123,24 +204,28 @@ def _task_dirs(folder: Path, study: Study) -> list[Path]:
 
 
 def _read_learned(folder: Path) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(_there(folder / "learn.json").read_text(encoding="utf-8"))
-    chosen = folder / "chosen.json"
-    return row | ({"chosen": json.loads(chosen.read_text(encoding="utf-8"))} if chosen.is_file() else {})
+    row, chosen = read_json(folder / "learn.json", LEARN), folder / "chosen.json"
+    return row | ({"chosen": read_json(chosen, CHOSEN)} if chosen.is_file() else {})
 
 
-def _read_csv(path: Path, sep: str = ",") -> pd.DataFrame:
-    return pd.read_csv(_there(path), sep=sep)
+def read_csv(path: Path, columns: Collection[str], sep: str = ",") -> pd.DataFrame:
+    """A table of ours that has these columns.
 
-
-def _there(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"no '{path}'; run `snakemake` to make it")
-    return path
-
-
-def _read_text(path: Path) -> str:
-    with lzma.open(path, "rt", encoding="utf-8") as file:
-        return file.read()
+    Raises: ValueError in one line, with a remedy, for a file that is missing, cut off or damaged.
+    """
+    text = read_text(path)
+    try:
+        table = pd.read_csv(io.StringIO(text), sep=sep)
+    except ValueError as error:  # as pandas' own errors are
+        raise ValueError(f"{path}: expected a table, got {one_line(error)}; {remedy(path)}") from None
+    if not text.endswith("\n"):
+        raise ValueError(f"{path}: expected whole lines, but the last one is cut off; {remedy(path)}")
+    for name in columns:
+        if name not in table:
+            raise ValueError(f"{path}: expected a column '{name}'; have {list(table)}; {remedy(path)}")
+        if len(table) and name not in TEXTS and not pd.api.types.is_numeric_dtype(table[name]):
+            raise ValueError(f"{path}: expected numbers in column '{name}', got text; {remedy(path)}")
+    return table
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from t2s import packages
+from t2s.data.files import read_text
 
 BLOCKS_DIR = Path(__file__).parents[1] / "sim" / "blocks"
 LIBERO_LIST = Path(__file__).with_name("libero_init_states.sha256")
@@ -117,7 +119,7 @@ def _libero_task(suite: str, index: int, name: str, digest: str) -> Task:
 def _libero_digests() -> dict[str, dict[str, str]]:
     """Digests of the initial states, by suite and task name."""
     found: dict[str, dict[str, str]] = {}
-    for line in LIBERO_LIST.read_text().splitlines():
+    for line in LIBERO_LIST.read_text(encoding="utf-8").splitlines():
         digest, path = line.split()
         suite, file_name = path.split("/")
         found.setdefault(suite, {})[file_name.removesuffix(".pruned_init")] = digest
@@ -127,15 +129,17 @@ def _libero_digests() -> dict[str, dict[str, str]]:
 @cache
 def _libero_dir() -> Path:
     """The folder of hf-libero's data. The package is not imported, because importing it asks questions."""
-    spec = importlib.util.find_spec("libero")
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError("no package 'libero'; run `make setup`")
-    return Path(next(iter(spec.submodule_search_locations))) / "libero"
+    return packages.folder("libero") / "libero"
 
 
 def language(bddl_path: Path) -> str:
-    """The (:language ...) of a BDDL file, in lower case as LIBERO's own parser gives it."""
-    found = re.search(r"\(:language\s+([^)]*)\)", bddl_path.read_text())
+    """The (:language ...) of a BDDL file, in lower case as LIBERO's own parser gives it.
+
+    Raises: ValueError that names the file if it is missing or damaged, or has no such words, or others in parentheses.
+    """
+    mend = f"`git checkout {bddl_path}`" if BLOCKS_DIR in bddl_path.parents else "`rm -f .venv/.stamp; make setup`"
+    text = re.sub(r";.*$", "", read_text(bddl_path, f"restore it with {mend}"), flags=re.MULTILINE)
+    found = re.search(r"\(:language\s+([^()]*[^()\s])\s*\)", text, flags=re.IGNORECASE)
     if found is None:
-        raise ValueError(f"{bddl_path}: expected (:language ...)")
+        raise ValueError(f"{bddl_path}: expected (:language ...), with words and without other parentheses, got none")
     return " ".join(found.group(1).lower().split())

@@ -189,7 +189,7 @@ def read(name: str, given: list[str] | None) -> Run:
         have = sorted(path.parent.name for path in STUDIES.glob(f"*/{results.EPISODES}"))
         raise ValueError(f"no folder '{name}'; have the studies {have}")
     recorded = folder / "provenance.json"
-    provenance = files.read_json(recorded) if recorded.is_file() else {}
+    provenance = files.read_json(recorded, {"params": dict}) if recorded.is_file() else {}
     if (folder / "params.yaml").is_file():
         sections = params.read(str(folder / "params.yaml"))
     elif provenance or given:

@@ -14,10 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
-
-mpl.use("agg")  # before pyplot: draws without a display
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -100,9 +96,8 @@ def read(folder: Path, suite: str, source: str) -> Drawing:
     Raises: ValueError for a suite that metrics.json does not have.
     """
     study, look = Study.read(source), Figures.read(source)
-    success = pd.read_csv(folder / "success.csv")
-    tasks = pd.read_csv(folder / "tasks.csv")
-    summary = json.loads((folder / "metrics.json").read_text())
+    success, tasks = results.success(folder), results.tasks(folder)
+    summary = results.summary(folder, study.suites, study.methods)
     if suite not in summary:
         raise ValueError(f"unknown suite '{suite}'; have {sorted(summary)}")
     return Drawing(

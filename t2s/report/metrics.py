@@ -28,13 +28,6 @@ from t2s.statistics import cells, definitions, intervals, shares
 HEADLINE: Final = ("fwt", "fwt_final", "nbt", "auc", "new_token_share")
 MACHINE: Final = ("cpu", "device", "gl")
 """Versions of a record that tell machines apart; all others must be the same within a suite."""
-LEARNED: Final = (
-    "suite", "method", "seed", "task", "instruction", "source", "n_epochs", "n_steps",
-    "n_tokens_new", "n_tokens_bank", "n_parameters_new", "n_parameters_total",
-    "delta_bytes", "base_bytes", "active", "similarity",
-)  # fmt: skip
-"""The fields of learn.json that tables and figures need."""
-
 Values = dict[str, Any]
 
 
@@ -256,23 +249,20 @@ def _said(versions: dict[str, str], names: Iterable[str]) -> list[str]:
 
 
 def read_learned(folder: Path, study: Study) -> pd.DataFrame:
-    """What learning each task of each chain added and cost: one row per task, columns `LEARNED`.
+    """What learning each task of each chain added and cost: one row per task, columns `results.LEARN`.
 
     Raises: ValueError for a missing file or field, and for demonstrations from more than one source.
     """
-    rows = [_learned_row(learned, folder) for learned in results.learned(folder, study)]
-    learned = pd.DataFrame(rows, columns=list(LEARNED))
+    rows = [_learned_row(learned) for learned in results.learned(folder, study)]
+    learned = pd.DataFrame(rows, columns=list(results.LEARN))
     sources = sorted(learned.source.unique())
     if len(sources) > 1:
         raise ValueError(f"{folder}: expected demonstrations of one source, got {sources}; a study never mixes them")
     return learned
 
 
-def _learned_row(learned: dict[str, Any], folder: Path) -> dict[str, Any]:
-    missing = sorted(set(LEARNED) - set(learned))
-    if missing:
-        raise ValueError(f"{folder}: expected fields {missing} of every learned task; have {sorted(learned)}")
-    row = {name: learned[name] for name in LEARNED}
+def _learned_row(learned: dict[str, Any]) -> dict[str, Any]:
+    row = {name: learned[name] for name in results.LEARN}
     row["active"] = json.dumps(row["active"] or [])
     row["similarity"] = json.dumps(row["similarity"] or {}, sort_keys=True)
     return row

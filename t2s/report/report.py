@@ -19,7 +19,7 @@ import yaml
 
 from t2s import params
 from t2s.data import results
-from t2s.data.files import write_text
+from t2s.data.files import Fields, check_fields, read_json, read_text, remedy, write_text
 
 SUMMARY: Final = {
     "fwt": "FWT",
@@ -43,6 +43,10 @@ CAPTIONS: Final = {
     "losses": "Training loss of every task, mean over seeds.",
 }
 """The figures, in their order on the page."""
+
+FILM: Final[Fields] = {"instruction": str, "success": bool, "n_steps": int}
+CODE: Final[Fields] = {"commit": str | None, "changed": list, "sha256": str}
+MACHINE: Final[Fields] = {"cpu": str, "n_cpus": int | None, "gpus": list, "python": str, "platform": str}
 
 TABLES: Final = ("headline", "differences", "metrics", "success", "tasks", "cost", "published")
 """The tables, in their order on the page. The differences need several methods."""
@@ -70,13 +74,11 @@ def read_summary(folder: Path) -> dict[str, dict[str, Any]]:
 
     Raises: ValueError if the workflow has not written it yet.
     """
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise ValueError(f"no '{path}'; run `snakemake --cores all`")
-    summary = json.loads(path.read_text())
-    tasks = pd.read_csv(folder / "tasks.csv")
+    tasks = results.tasks(folder)
+    methods = list(tasks.method.unique())
+    summary = results.summary(folder, tasks.suite.unique(), methods)
     suites = [*([params.MEAN] if params.MEAN in summary else []), *tasks.suite.unique()]
-    return {suite: {method: summary[suite][method] for method in tasks.method.unique()} for suite in suites}
+    return {suite: {method: summary[suite][method] for method in methods} for suite in suites}
 
 
 def as_text(summary: dict[str, dict[str, Any]], out: Path) -> str:
@@ -97,11 +99,11 @@ def short(values: dict[str, Any]) -> dict[str, str]:
 
 def page(folder: Path, summary: dict[str, dict[str, Any]], sections: dict[str, Any]) -> str:
     """The page, as HTML that needs no other file."""
-    template = Path(__file__).with_name("report.html.j2").read_text()
+    template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    n_tasks = pd.read_csv(folder / "tasks.csv").task.nunique()
+    n_tasks = results.tasks(folder).task.nunique()
     of_tasks = f"{n_tasks} task{'' if n_tasks == 1 else 's'}"
     suites = [
         {
@@ -138,8 +140,9 @@ def films(folder: Path, methods: list[str]) -> list[dict[str, Any]]:
     found = []
     for index in [path for m in methods for path in sorted(folder.glob(f"{m}/seed*/films.json"))]:
         shots = [
-            facts | {"task": int(name.removeprefix("task")) + 1, "image": _gif(index, name)}
-            for name, facts in json.loads(index.read_text()).items()
+            check_fields(facts, FILM, f"{index}: {name}", remedy(index))
+            | {"task": int(name.removeprefix("task")) + 1, "image": _gif(index, name)}
+            for name, facts in read_json(index).items()
         ]
         shots.sort(key=lambda shot: shot["task"])
         method, seed = index.parts[-3], index.parts[-2].removeprefix("seed")
@@ -158,8 +161,10 @@ def embed(path: Path, kind: str) -> str:
 
 def table(path: Path) -> dict[str, Any]:
     """Title, header, rows and notes of a table that `t2s tables` wrote as Markdown."""
-    lines = path.read_text().splitlines()
+    lines = read_text(path).splitlines()
     cells = [_cells(line) for line in lines if line.startswith("|")]
+    if not cells:
+        raise ValueError(f"{path}: expected a table, got none; {remedy(path)}")
     notes = [line.strip() for line in lines if line and line[0] not in "|#"]
     return {
         "title": lines[0].removeprefix("### "),
@@ -183,8 +188,9 @@ def provenance(path: Path) -> dict[str, Any] | None:
     """Code and machine in one line each, and everything but the params as YAML; None without provenance.json."""
     if not path.is_file():
         return None
-    found = json.loads(path.read_text())
-    code, machine = found["code"], found["machine"]
+    found = read_json(path, {"code": dict, "machine": dict})
+    code = check_fields(found["code"], CODE, f"{path}: code", remedy(path))
+    machine = check_fields(found["machine"], MACHINE, f"{path}: machine", remedy(path))
     commit = f"commit {code['commit']}" if code["commit"] else "no commit, because there was no git"
     changed = f", with changes in {', '.join(code['changed'])}" if code["changed"] else ""
     return {

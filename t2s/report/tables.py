@@ -75,10 +75,9 @@ def main(args: argparse.Namespace) -> None:
     """Write all tables."""
     study, evaluate = Study.read(args.params), Evaluate.read(args.params)
     confidence = Metrics.read(args.params).confidence
-    summary = json.loads((args.results / "metrics.json").read_text(encoding="utf-8"))
+    summary = results.summary(args.results, study.suites, study.methods)
     differences = pop_differences(summary)
-    success = pd.read_csv(args.results / "success.csv")
-    tasks = pd.read_csv(args.results / "tasks.csv")
+    success, tasks = results.success(args.results), results.tasks(args.results)
     n_points = success[success.kind == "curve"].epoch.nunique()
     folder = args.results / "tables"
     notes = captions.metrics(study, evaluate, tasks, n_points, confidence)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,8 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
+
+from t2s import packages
 
 FACES_PER_METRE = 8000  # per metre of the longest side of a mesh's bounding box
 FACES_MIN, FACES_MAX = 200, 2500
@@ -68,7 +69,7 @@ def _part(array: np.ndarray, starts: np.ndarray, lengths: np.ndarray, mesh: int)
 
 
 def _cached(cache: Path, whole: Mesh, *given: Any) -> Mesh:
-    digest = hashlib.sha256(Path(__file__).read_bytes() + version("fast-simplification").encode())
+    digest = hashlib.sha256(Path(__file__).read_bytes() + packages.version("fast_simplification").encode())
     for array in (*whole, *given):
         digest.update(np.ascontiguousarray(array).tobytes() + b";")
     path = cache / f"{digest.hexdigest()}.npz"

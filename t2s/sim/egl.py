@@ -32,18 +32,48 @@ class Device(NamedTuple):
 def on_cuda_device() -> Iterator[None]:
     """Put the process's first GL context on cuda:0, the first GPU in CUDA_VISIBLE_DEVICES, if it is made in this block.
 
-    Without a GPU, the context is on EGL's first device. If MUJOCO_EGL_DEVICE_ID is already set, it wins. Import
-    robosuite first: on import it refuses a number that is not in CUDA_VISIBLE_DEVICES. The variable is removed after
-    the block for the same reason.
+    Without a GPU, the context is on EGL's first device. If MUJOCO_EGL_DEVICE_ID is already set, it wins.
+
+    Raises: ValueError if MUJOCO_EGL_DEVICE_ID is no number of a device.
     """
-    if os.environ.get("MUJOCO_GL") != "egl" or os.environ.get(NUMBER):
+    if os.environ.get("MUJOCO_GL") != "egl":
         yield
         return
-    os.environ[NUMBER] = str(_number())
+    given = os.environ.get(NUMBER, "").strip()
+    with _given(str(_checked(given) if given else _number())):
+        yield
+
+
+def undirected() -> contextlib.AbstractContextManager[None]:
+    """A block without MUJOCO_EGL_DEVICE_ID, in which to import robosuite.
+
+    On import, robosuite refuses a number that is not in CUDA_VISIBLE_DEVICES, as if both numbered the same devices.
+    """
+    return _given(None)
+
+
+@contextlib.contextmanager
+def _given(number: str | None) -> Iterator[None]:
+    """Set or remove MUJOCO_EGL_DEVICE_ID in this block."""
+    before = os.environ.get(NUMBER)
+    _set(number)
     try:
         yield
     finally:
-        del os.environ[NUMBER]
+        _set(before)
+
+
+def _set(number: str | None) -> None:
+    os.environ.pop(NUMBER, None)
+    if number is not None:
+        os.environ[NUMBER] = number
+
+
+def _checked(given: str) -> int:
+    have = len(devices())
+    if not given.isdigit() or int(given) >= have:
+        raise ValueError(f"{NUMBER}: expected a device from 0 to {have - 1}, got '{given}'; run `unset {NUMBER}`")
+    return int(given)
 
 
 def match(uuid: bytes, devices: Sequence[Device]) -> int | None:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from t2s import params
 from t2s.errors import SimulationError
+from t2s.sim import quiet
 from t2s.sim.rollout import Episode, Outcome
 from t2s.sim.worker import Setting, Worker, WorkerLost
 
@@ -29,6 +30,7 @@ def roll_out(
     """
     if n_workers < 1:
         raise ValueError(f"expected at least 1 worker, got {n_workers}")
+    quiet.prepare()  # here, so that an error comes once and not from every worker
     workers: list[Worker] = []
     try:
         for _ in range(min(n_workers, len(episodes))):
@@ -58,7 +60,7 @@ class _Job:
                 try:
                     outcome = worker.take()
                 except WorkerLost as lost:
-                    self._try_again(worker, str(lost))
+                    self._try_again(worker, lost)
                 else:
                     if outcome is not None:
                         self._give(worker)
@@ -77,12 +79,12 @@ class _Job:
                 worker.renew()
             worker.give(*self.due.popleft())
 
-    def _try_again(self, worker: Worker, error: str) -> None:
+    def _try_again(self, worker: Worker, lost: WorkerLost) -> None:
         number, episode = worker.number, worker.episode
         assert episode is not None
-        errors = self.errors[number]
+        errors, error = self.errors[number], str(lost)
         errors.append(error)
-        if len(errors) > self.limits.retries:
+        if lost.is_final or len(errors) > self.limits.retries:
             raise RolloutError(f"{episode}: {errors[0]} (tries: {len(errors)})")
         tqdm.write(f"{episode}: {error}; retry {len(errors)} of {self.limits.retries}", file=sys.stderr)
         worker.renew()

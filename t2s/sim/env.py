@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,19 @@ import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
 from t2s import params
+from t2s.errors import SimulationError
 from t2s.sim import egl, gl, quiet
 
-gl.choose()
 quiet.prepare()
 
-import libero.libero  # noqa: E402
-import mujoco  # noqa: E402
-import robosuite  # noqa: E402
+with gl.explained():
+    import mujoco
+with egl.undirected():
+    import robosuite
 
-from t2s.sim import decimate  # noqa: E402
+import libero.libero  # noqa: E402
+
+from t2s.sim import cull, decimate  # noqa: E402
 from t2s.sim.arm import Arm  # noqa: E402
 from t2s.sim.blocks import BLOCKS_DIR  # noqa: E402
 
@@ -32,6 +33,7 @@ libero.libero._assets_path_cache = str(BLOCKS_DIR)  # otherwise hf-libero downlo
 
 from libero.libero.envs.bddl_base_domain import TASK_MAPPING  # noqa: E402
 from libero.libero.envs.bddl_utils import get_problem_info  # noqa: E402
+from robosuite.utils.binding_utils import GLContext  # noqa: E402
 from robosuite.utils.errors import RandomizationError  # noqa: E402
 from robosuite.utils.transform_utils import convert_quat, quat2axisangle  # noqa: E402
 
@@ -64,20 +66,22 @@ class Env:
         assets_dir: Path | None = None,
         quality: params.Quality = "libero",
     ) -> None:
-        """`assets_dir`: the folder of LIBERO's scene assets; None for the embedded suites."""
+        """`assets_dir`: the folder of LIBERO's scene assets; None for the embedded suites.
+
+        Raises: ValueError that names the BDDL file if it is damaged, or if LIBERO has no such problem or object.
+        """
         self._assets_dir = assets_dir or BLOCKS_DIR
         libero.libero._assets_path_cache = str(self._assets_dir)
-        info = get_problem_info(str(bddl_path))
-        self.instruction: str = info["language_instruction"]
-        self.problem_name: str = info["problem_name"]
+        self.instruction, self.problem_name = _problem(bddl_path)
         self._image_size, self._bddl_path = image_size, bddl_path
-        self._env = _build(TASK_MAPPING[info["problem_name"]], bddl_path)
+        self._env = _build(TASK_MAPPING[self.problem_name], bddl_path)
         self._model, self._data = self._env.sim.model._model, self._env.sim.data._data
         self._context = self._env.sim._render_context_offscreen
         if quality == "fast":
             self._draw_less()
         self._supersample: int = getattr(self._env, "SUPERSAMPLE", 1)
         self._cameras = {key: self._model.camera(name).id for key, name in CAMERAS.items()}
+        self._mirrors = cull.mirrors(self._model)
         robot = self._env.robots[0]
         self._joints = np.array(robot._ref_joint_pos_indexes)
         self._fingers = np.array(robot._ref_gripper_joint_pos_indexes)
@@ -86,7 +90,11 @@ class Env:
     def reset(self, init_state: Float64[np.ndarray, "s"], seed: int, settle_steps: int) -> None:
         """Set `init_state` and apply `settle_steps` zero actions. Earlier episodes do not affect the result."""
         if init_state.shape != (self.n_states,):
-            raise ValueError(f"expected init_state of shape ({self.n_states},), got {init_state.shape}")
+            raise ValueError(
+                f"expected init_state of shape ({self.n_states},) for {self._bddl_path}, got {init_state.shape}"
+            )
+        if not np.isfinite(init_state).all():
+            raise ValueError(f"expected a finite init_state for {self._bddl_path}, got nan or inf")
         self.sample(seed)
         self.set_state(init_state)
         self.settle(settle_steps)
@@ -272,7 +280,8 @@ class Env:
     def _render(self, camera: int, size: int) -> np.ndarray:
         self._context.gl_ctx.make_current()  # another Env in this process may have made its context current
         n = size * self._supersample
-        self._context.render(n, n, camera)
+        with cull.culled(self._model, self._data, camera, self._mirrors):
+            self._context.render(n, n, camera)
         image: np.ndarray = self._context.read_pixels(n, n)
         return image if self._supersample == 1 else _halve(image)
 
@@ -284,16 +293,23 @@ def _halve(image: np.ndarray) -> np.ndarray:
     return ((total + 2) >> 2).astype(np.uint8)
 
 
-def versions() -> dict[str, str]:
-    """Versions and OpenGL backend that an episode's outcome may depend on."""
-    names = {"mujoco": "mujoco", "robosuite": "robosuite", "libero": "hf-libero"}
-    return {key: version(name) for key, name in names.items()} | {"gl": os.environ["MUJOCO_GL"]}
-
-
 def controller_config() -> dict[str, Any]:
     """robosuite's default config of OSC_POSE, which LIBERO uses."""
     config: dict[str, Any] = robosuite.load_controller_config(default_controller="OSC_POSE")
     return config
+
+
+def _problem(bddl_path: Path) -> tuple[str, str]:
+    """The instruction and the name of the problem of a BDDL file."""
+    try:
+        info = get_problem_info(str(bddl_path))
+        instruction, name = str(info["language_instruction"]), info["problem_name"]
+    except Exception as error:  # nothing but the parsers of bddl and LIBERO, which raise almost anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{bddl_path}: not a readable BDDL file: {reason}") from None
+    if name not in TASK_MAPPING:
+        raise ValueError(f"{bddl_path}: unknown problem {name!r}; have {sorted(TASK_MAPPING)}")
+    return instruction, name
 
 
 def _build(problem: Any, bddl_path: Path) -> Any:
@@ -309,7 +325,23 @@ def _build(problem: Any, bddl_path: Path) -> Any:
         "control_freq": CONTROL_FREQ,
     }
     with egl.on_cuda_device():
-        return _until_placed(lambda: problem(str(bddl_path), **settings), bddl_path)
+        _check_backend()
+        try:
+            return _until_placed(lambda: problem(str(bddl_path), **settings), bddl_path)
+        except KeyError as error:
+            raise ValueError(f"{bddl_path}: LIBERO has no object, fixture or region {error}") from error
+
+
+def _check_backend() -> None:
+    """Make one of robosuite's GL contexts, which tells OpenGL's first error and not what follows from it.
+
+    Raises: SimulationError if there is none, or if it is not of the backend that records name.
+    """
+    with gl.explained():
+        context = GLContext(32, 32, -1)
+    draws, chosen = type(context).__module__.rpartition(".")[2], gl.choose()
+    if chosen in gl.REMEDIES and draws != f"{chosen}_context":
+        raise SimulationError(f"OpenGL: expected robosuite to draw with {chosen}, got its {draws}")
 
 
 def _reset(env: Any) -> None:

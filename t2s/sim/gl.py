@@ -1,63 +1,58 @@
-"""OpenGL for the cameras: chooses MuJoCo's backend and checks that it draws."""
+"""OpenGL for the cameras: chooses MuJoCo's backend, and says what is missing if it does not draw."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-REMEDIES = {
-    "osmesa": "run 'apt-get install libosmesa6' (with sudo if you are not root)",
-    "egl": "run 'apt-get install libegl1' and expose the GPU's graphics libraries, or set MUJOCO_GL=osmesa",
-}
+from t2s.errors import SimulationError
 
-FRAME = """
-import mujoco
-model = mujoco.MjModel.from_xml_string(
-    "<mujoco><worldbody><light pos='0 0 3'/><geom size='1' rgba='1 0 0 1'/></worldbody></mujoco>"
-)
-data = mujoco.MjData(model)
-mujoco.mj_forward(model, data)
-with mujoco.Renderer(model, 32, 32) as renderer:
-    renderer.update_scene(data)
-    frame = renderer.render()
-assert frame[..., 0].max() > 0, "the frame is black"
-"""
+BACKENDS = {"linux": ("egl", "osmesa"), "darwin": ("cgl",)}.get(sys.platform, ("wgl",))
+"""The backends that robosuite can draw with if there is no screen."""
+REMEDIES = {
+    "osmesa": "run `apt-get install libosmesa6` (with sudo if you are not root)",
+    "egl": "run `apt-get install libegl1` and expose the GPU's graphics libraries, or run `export MUJOCO_GL=osmesa`",
+}
 
 
 def choose() -> str:
     """Choose MuJoCo's backend, set it in the environment, and return it. Call this before importing mujoco.
 
     MUJOCO_GL wins if it is set. Otherwise, on Linux, the backend is EGL if an NVIDIA GPU can draw, else OSMesa.
+
+    Raises: ValueError if MUJOCO_GL is none of `BACKENDS`: robosuite would draw with another than the one it names.
     """
-    backend = os.environ.get("MUJOCO_GL") or _default()
+    backend = os.environ.get("MUJOCO_GL", "").strip().lower() or _default()  # as MuJoCo reads it
+    if backend not in BACKENDS:
+        raise ValueError(f"MUJOCO_GL: expected one of {[*BACKENDS]}, got '{backend}'; run `unset MUJOCO_GL`")
     os.environ["MUJOCO_GL"] = backend
     if backend in REMEDIES:
         os.environ["PYOPENGL_PLATFORM"] = backend
     return backend
 
 
-def check() -> str:
-    """Choose a backend, draw one test frame with it, and return it.
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Name the remedy if the backend's libraries cannot be loaded, or give no context, in this block.
 
-    Raises: RuntimeError with OpenGL's first error and the command that mends it.
+    Raises: SimulationError in one line.
     """
-    backend = choose()
-    # Draw in a subprocess, because a backend that fails halfway breaks the next one tried.
-    command = [sys.executable, "-c", FRAME]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        remedy = REMEDIES.get(backend, "set MUJOCO_GL to egl or osmesa")
-        reason = first_error(done.stderr) or f"exit status {done.returncode}"
-        raise RuntimeError(f"OpenGL ({backend}) cannot draw a frame: {reason}; {remedy}")
-    return backend
+    try:
+        yield
+    except Exception as error:  # those of PyOpenGL are of many classes, AttributeError among them
+        backend = choose()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        remedy = REMEDIES.get(backend, "see MuJoCo's documentation")
+        raise SimulationError(f"OpenGL ({backend}) cannot draw: {reason}; {remedy}") from None
 
 
 def _default() -> str:
     if sys.platform != "linux":
-        return "cgl" if sys.platform == "darwin" else "wgl"
+        return BACKENDS[0]
     return "egl" if nvidia_draws() else "osmesa"
 
 

@@ -8,12 +8,12 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
+from t2s import packages
 from t2s.sim import gl
 
 Observation = dict[str, np.ndarray]
@@ -74,11 +74,13 @@ def episode_seed(suite: str, task: int, number: int, seed: int, policy: str) -> 
 
 
 def versions(device: str) -> dict[str, str]:
-    """What an outcome depends on besides policy and seed. Imports none of the packages it names."""
-    names = {"mujoco": "mujoco", "robosuite": "robosuite", "libero": "hf-libero", "torch": "torch"}
-    found = {key: version(name) for key, name in names.items()}
+    """What an outcome depends on besides policy and seed. Imports none of the packages it names.
+
+    `gl` is the OpenGL backend with which every environment draws, or raises an error.
+    """
     # The kernels that torch is held to (t2s/__init__.py).
     cpu = os.environ.get("ATEN_CPU_CAPABILITY") or platform.machine()
+    found = {name: packages.version(name) for name in ("mujoco", "robosuite", "libero", "torch")}
     return found | {"gl": gl.choose(), "device": device, "cpu": cpu.upper()}
 
 

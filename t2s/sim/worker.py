@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from t2s.sim import gl
+from t2s.errors import SimulationError
 from t2s.sim.rollout import Env, Episode, Outcome, Policy, play
 
 SIGN_EVERY_S = 1.0
@@ -38,10 +38,16 @@ class Crash(NamedTuple):
     """The error that ended a worker, sent in place of an outcome."""
 
     error: str
+    is_final: bool
+    """Whether another try would end the same way: the input is wrong, not the machine."""
 
 
 class WorkerLost(Exception):
-    """The worker process is no longer usable; the message says why."""
+    """The worker process is no longer usable; the message says why. `is_final`: another try would end the same way."""
+
+    def __init__(self, reason: str, is_final: bool = False) -> None:
+        super().__init__(reason)
+        self.is_final = is_final
 
 
 class Worker:
@@ -72,7 +78,7 @@ class Worker:
         except (EOFError, OSError):
             raise WorkerLost(f"its worker died ({self._end()})") from None
         if isinstance(message, Crash):
-            raise WorkerLost(message.error)
+            raise WorkerLost(message.error, message.is_final)
         self.heard = time.monotonic()
         if message is not None:
             self.episode = None
@@ -117,12 +123,13 @@ def _work(connection: Connection, setting: Setting) -> None:
         for outcome in _outcomes(connection, setting):
             _send(connection, outcome)
     except Exception as error:
-        traceback.print_exc()
-        _send(connection, Crash(traceback.format_exception_only(error)[-1].strip()))
+        if not isinstance(error, (ValueError, OSError, SimulationError)):  # their messages say enough
+            traceback.print_exc()
+        reason = traceback.format_exception_only(error)[-1].strip()
+        _send(connection, Crash(reason, isinstance(error, ValueError)))
 
 
 def _outcomes(connection: Connection, setting: Setting) -> Iterator[Outcome]:
-    gl.choose()
     env = setting.make_env()
     _send(connection, None)
     key, policy = None, None

@@ -8,14 +8,11 @@ Writes: the chosen checkpoint as policy.safetensors, and chosen.json with the su
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
-from t2s.data import records
-from t2s.data.files import MEND, atomic, write_json
+from t2s.data import records, tensors
+from t2s.data.files import atomic, write_json
 
 
 def choose(success: dict[int, float]) -> int:
@@ -40,11 +37,7 @@ def finished(path: Path) -> bool:
 
     Raises: ValueError if the file is not a checkpoint.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            return bool(json.loads(file.metadata()["t2s"]).get("finished", True))
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected a checkpoint, got {error}; {MEND}") from None
+    return bool(tensors.read_header(path, "a checkpoint", {}).get("finished", True))
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

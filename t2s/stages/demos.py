@@ -234,7 +234,7 @@ def attributes(env: Env, task: suites.Task, image_size: int) -> dict[str, Any]:
         "env_args": json.dumps(env_args, sort_keys=True),
         "macros_image_convention": "opengl",
         "bddl_file_name": bddl_file_name,
-        "bddl_file_content": task.bddl_path.read_text(),
+        "bddl_file_content": task.bddl_path.read_text(encoding="utf-8"),
         "tag": "t2s-scripted",
         "source": "scripted",
         "action_noise": "the actions were executed with noise; recorded is the action meant",

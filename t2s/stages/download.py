@@ -11,13 +11,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from t2s import params
 from t2s.data import assets, demonstrations, hub, suites
 from t2s.data.files import sha256, write_json
+
+N_SHOWN = 20  # of the files that are wrong
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,26 +52,39 @@ def main(args: argparse.Namespace) -> None:
 def get_demos(repository: hub.Repository, download: params.Download, tasks: Sequence[suites.Task]) -> list[Path]:
     """Paths of the HDF5 files of `tasks`, all of one suite. Missing files are downloaded and checked.
 
-    Raises: ValueError in one line if a download fails, a file is wrong, or a file has changed since its download.
+    Raises: ValueError if a download fails, a file is wrong, or a file has changed since its download, in one line for
+    each such file. The files of the other tasks are there, with their manifests.
     """
     folder = Path(download.folder) / "LIBERO-datasets"
     names = {task: f"{task.suite}/{task.name}_demo.hdf5" for task in tasks}
     manifests = {task: (folder / name).with_suffix(".json") for task, name in names.items()}
-    missing = [task for task in tasks if not hub.is_kept(manifests[task], folder, repository)]
+    errors: list[str] = []
+    missing = []
+    for task in tasks:
+        with noted(errors):
+            if not hub.is_kept(manifests[task], folder, repository):
+                missing.append(task)
     if missing:
         listed = repository.files(tasks[0].suite)
-        wanted = [_find(listed, names[task], repository) for task in missing]
-        repository.download(wanted, folder, download.n_workers)
-    for task in missing:
-        check(folder / names[task], task)
-        hub.keep(manifests[task], folder, repository, [names[task]])
+        wanted = {}
+        for task in missing:
+            with noted(errors):
+                wanted[task] = _find(listed, names[task], repository)
+        wrong = repository.download(list(wanted.values()), folder, download.n_workers)
+        errors += wrong.values()
+        for task in wanted:
+            if names[task] not in wrong:
+                with noted(errors):
+                    check_hubs(folder / names[task], task, repository)
+                    hub.keep(manifests[task], folder, repository, [names[task]])
+    raise_all(errors)
     return [folder / name for name in names.values()]
 
 
 def get_assets(repository: hub.Repository, download: params.Download) -> Path:
     """The folder of LIBERO's scene assets. Missing files are downloaded and checked.
 
-    Raises: ValueError in one line if a download fails, a file is wrong, or a file has changed since its download.
+    Raises: ValueError as `get_demos`.
     """
     folder = Path(download.folder) / "libero-assets"
     manifest = folder.with_suffix(".json")
@@ -76,9 +93,56 @@ def get_assets(repository: hub.Repository, download: params.Download) -> Path:
         lacking = [name for name in assets.FOLDERS if not any(path.startswith(f"{name}/") for path in listed)]
         if lacking:
             raise ValueError(f"{repository}: expected folders {list(assets.FOLDERS)}, but {lacking} are missing")
-        repository.download(list(listed.values()), folder, download.n_workers)
+        wrong = repository.download(list(listed.values()), folder, download.n_workers)
+        scenes = [path for path in listed if path.endswith(".xml") and path not in wrong]
+        raise_all([*wrong.values(), *unreadable(repository, folder, scenes)])
         hub.keep(manifest, folder, repository, sorted(listed))
     return folder
+
+
+@contextmanager
+def noted(errors: list[str]) -> Iterator[None]:
+    """Add a ValueError to `errors`, and go on."""
+    try:
+        yield
+    except ValueError as error:
+        errors.append(str(error))
+
+
+def raise_all(errors: Sequence[str]) -> None:
+    """Do nothing without `errors`.
+
+    Raises: ValueError with a line for each of the first `N_SHOWN`, and the number of the others.
+    """
+    more = [f"{len(errors) - N_SHOWN} more files are wrong"] if len(errors) > N_SHOWN else []
+    if errors:
+        raise ValueError("\nerror: ".join([*errors[:N_SHOWN], *more]))
+
+
+def unreadable(repository: hub.Repository, folder: Path, scenes: Sequence[str]) -> Iterator[str]:
+    """One line for each of the XML files `scenes` below `folder` that cannot be parsed."""
+    for path in scenes:
+        try:
+            ElementTree.parse(folder / path)
+        except ElementTree.ParseError as error:
+            yield (
+                f"{folder / path}: not readable XML: {error}; the hub's own file is so at commit {repository.revision},"
+                " so set another download.assets_revision"
+            )
+
+
+def check_hubs(path: Path, task: suites.Task, repository: hub.Repository) -> None:
+    """Check the content of a file that is the hub's own, byte for byte.
+
+    Raises: ValueError as `check`, with what helps when downloading it again does not.
+    """
+    try:
+        check(path, task)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; the hub's own file is so at commit {repository.revision}, so leave task {task.index} out of"
+            " study.order, or set another download.demos_revision, or demos.source: scripted"
+        ) from None
 
 
 def check(path: Path, task: suites.Task) -> None:

@@ -9,7 +9,6 @@ stored in the cache, under a digest of everything they depend on. If they are th
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from t2s import params
+from t2s import packages, params
 from t2s.data import assets, cache, embeddings, init_states, records, suites
+from t2s.data.files import read_json
 from t2s.sim import engine, rollout, worker
 
 KEPT = "kept"
@@ -148,7 +148,8 @@ def main(args: argparse.Namespace) -> None:
 def _cache_key(job: Job) -> str:
     args = job.args
     which = [args.suite, args.method, args.seed, args.stage, args.task, job.task.index, args.kind]
-    values = [which, job.epochs, params.read(args.params), job.identity("cpu")["versions"], job.task.name, args.code]
+    versions = packages.simulator() | job.identity("cpu")["versions"]
+    values = [which, job.epochs, params.read(args.params), versions, job.task.name, args.code]
     return cache.key(values, [*args.checkpoints, args.language])
 
 
@@ -171,7 +172,7 @@ def _epochs(checkpoints: dict[str, list[Path]], task: int) -> dict[str, int]:
     if task >= len(checkpoints[KEPT]):
         raise ValueError(f"expected the kept policies of tasks 0 to {task}, got {len(checkpoints[KEPT])} policies")
     chosen = checkpoints[KEPT][task].with_name("chosen.json")
-    return {KEPT: json.loads(chosen.read_text())["epoch"]}
+    return {KEPT: read_json(chosen, {"epoch": int})["epoch"]}
 
 
 def _epoch(path: Path) -> int:

@@ -20,7 +20,8 @@ from t2s import params
 from t2s.data import assets, embeddings, init_states, suites
 from t2s.data.files import atomic, write_json
 from t2s.lifelong import load_policy
-from t2s.sim import gl, rollout
+from t2s.sim import rollout
+from t2s.sim.env import Env
 
 MAX_BYTES = 1_000_000
 N_COLORS = 64
@@ -30,9 +31,6 @@ Frame = UInt8[np.ndarray, "h w 3"]
 
 def film(task: suites.Task, policy: rollout.Policy, source: str, seed: int) -> tuple[bytes, Any]:
     """A GIF of the first kept episode of `task`, with its success and number of steps."""
-    gl.choose()
-    from t2s.sim.env import Env  # imports MuJoCo, so only after gl.choose()
-
     rules, look = params.Evaluate.read(source).rules, params.Film.read(source)
     states = init_states.read(task)
     scenes = assets.folder(task.suite, source), assets.quality(task.suite, source)

@@ -8,7 +8,6 @@ demonstrations.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Hashable
@@ -19,14 +18,17 @@ import pandas as pd
 
 from t2s import params
 from t2s.data import results
+from t2s.data.files import Fields, read_json
 from t2s.params import Params
 from t2s.sim.gl import has_nvidia
 
+MADE: Fields = {"file": str, "n_demos": int, "n_samples": int}
+"""What the manifest of scripted demonstrations has."""
 LONG = 8.0
 """Duration [h] from which a study should use a GPU."""
 
 LEARNED = 0.032
-"""Time [core s] of one learning step with 32 windows of 64 px and a policy of the default shape.
+"""Time [core s] of one learning step with 32 windows of 64 px and a compact network of the default shape.
 
 `t2s estimate --params studies/quick/params.yaml --measure studies/quick --cores 1` prints this constant and, for
 blocks, the next two. After a run of your own, `--measure results` also prints those of demonstrations. Measure on a
@@ -51,6 +53,12 @@ KEPT_BYTES = {"blocks": 0.185, "libero": 0.37, "download": 1.0}
 
 POLICY_BYTES = 2.0e6
 """Bytes on disk of a saved policy: `base_bytes` in studies/quick/learned.jsonl.xz."""
+
+RESNET_T = {"step": 180.0, "predict_s": 0.045, "bytes": 11.0}
+"""A learning step and a policy of resnet_t relative to those of compact, and the time [core s] of a prediction.
+
+Roughly, from single runs beside other work: 6 s for 32 windows of ten frames at 64 px, 25 s at 128 px.
+"""
 
 DELTA = 0.1
 """Size of a later task's policy as a share of a whole policy, if only what was added is saved."""
@@ -96,18 +104,35 @@ def rolling_out(given: Params, suite: str, method: str) -> float:
     stands = given.evaluate.reuse_records and given.methods.root[method].learner in UNTOUCHED
     kept = k if stands else k * (k + 1) // 2
     episodes = (k * len(given.learn.eval_epochs) + kept) * rules.n_rollouts
-    return (k + kept) * STARTED[kind(suite)] + episodes * rules.max_steps / 2 * SIMULATED[kind(suite)]
+    return (k + kept) * STARTED[kind(suite)] + episodes * rules.max_steps / 2 * simulating(given, suite)
+
+
+def simulating(given: Params, suite: str) -> float:
+    """Time [core s] of one step of a rollout. Resnet_t needs an image for every step."""
+    if given.policy.network == "compact":
+        return SIMULATED[kind(suite)]
+    return given.policy.replan_every * SIMULATED[kind(suite)] + RESNET_T["predict_s"]
 
 
 def gigabytes(given: Params) -> float:
     """Disk space [GB] of demonstrations and policies, which are nearly all that is kept."""
-    k, pixels = given.study.n_tasks, 2 * given.env.image_size**2 * 3
-    demos = sum(k * demo_steps(given, s) * pixels * KEPT_BYTES[recorded(given, s)] for s in given.study.suites)
+    k = given.study.n_tasks
     deltas = {"t2s", "tail"}
     tasks = [1 + (k - 1) * (DELTA if given.methods.root[m].learner in deltas else 1) for m in given.study.methods]
     chains = sum(tasks) * len(given.study.suites) * len(given.study.seeds)
     n_kept = 2 * len(given.learn.eval_epochs) + 1  # in results/runs and results/cache, and a copy of the chosen one
-    return (demos + chains * n_kept * POLICY_BYTES) / 1e9
+    return demo_gigabytes(given) + chains * n_kept * policy_bytes(given) / 1e9
+
+
+def policy_bytes(given: Params) -> float:
+    """Bytes on disk of a saved policy."""
+    return POLICY_BYTES * (1.0 if given.policy.network == "compact" else RESNET_T["bytes"])
+
+
+def demo_gigabytes(given: Params) -> float:
+    """Disk space [GB] of demonstrations."""
+    pixels = given.study.n_tasks * 2 * given.env.image_size**2 * 3
+    return sum(demo_steps(given, s) * pixels * KEPT_BYTES[recorded(given, s)] for s in given.study.suites) / 1e9
 
 
 def kind(suite: str) -> str:
@@ -126,15 +151,18 @@ def demo_steps(given: Params, suite: str) -> float:
 
 
 def size(given: Params) -> float:
-    """Size of a batch's images, relative to 32 windows of 64 px."""
-    return given.learn.batch_size / 32 * (given.env.image_size / 64) ** 2
+    """Work of a learning step, relative to 32 windows of 64 px and a compact network."""
+    network = 1.0 if given.policy.network == "compact" else RESNET_T["step"]
+    return network * given.learn.batch_size / 32 * (given.env.image_size / 64) ** 2
 
 
 def describe(given: Params, n_cores: int | None) -> str:
-    """The estimate in words: hours and disk space."""
+    """The estimate in words: hours and disk space, and how much of it is downloaded."""
     hours = core_hours(given)
     at_best = f", at best {_rounded(hours / n_cores)} h on {n_cores} cores" if n_cores else ""
-    return f"about {_rounded(hours)} core hours on CPUs{at_best}, and {gigabytes(given):.1f} GB of disk"
+    downloaded = given.demos.source == "download"
+    part = f", {demo_gigabytes(given):.1f} GB of it in '{given.download.folder}'" if downloaded else ""
+    return f"about {_rounded(hours)} core hours on CPUs{at_best}, and {gigabytes(given):.1f} GB of disk{part}"
 
 
 def _rounded(hours: float) -> str:
@@ -175,7 +203,7 @@ def measure(folder: Path, given: Params, n_cores: int) -> dict[str, float]:
     held = given.study.rollout_cores(n_cores)
     found = {"LEARNED": lasted * given.learn.n_threads / n_steps / size(given)}
     found |= {"SIMULATED": step * held, "STARTED": start * held}
-    made = {path: json.loads(path.read_text(encoding="utf-8")) for path in (folder / "demos").glob("*/task*.json")}
+    made = {path: read_json(path, MADE) for path in (folder / "demos").glob("*/task*.json")}
     if made:
         samples = sum(manifest["n_samples"] for manifest in made.values())
         stored = sum((path.parent / manifest["file"]).stat().st_size for path, manifest in made.items())
@@ -198,17 +226,29 @@ def _rolled_out(episodes: pd.DataFrame) -> pd.Series[int]:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to `parser`."""
-    parser.add_argument("--params", nargs="+", default=["params.yaml"], help="params files; values in later files win")
+    parser.add_argument(
+        "--params", nargs="+", default=["params.yaml"], help="params files; their values replace those of params.yaml"
+    )
     parser.add_argument("--cores", type=int, help="number of cores of the study")
     parser.add_argument("--notice", action="store_true", help="only warn, on stderr, if a GPU is missing")
+    parser.add_argument(
+        "--cluster", action="store_true", help="with --notice: jobs do not run on this machine, which need have no GPU"
+    )
     parser.add_argument(
         "--measure", type=Path, metavar="RESULTS", help="print the constants measured in this folder of results"
     )
 
 
 def main(args: argparse.Namespace) -> None:
-    """Print the estimate, or the constants that it is computed from."""
-    given = params.check(params.read(*args.params))
+    """Print the estimate, or the constants that it is computed from.
+
+    Raises: ValueError with --notice if the jobs of the study need a GPU that is not there.
+    """
+    given = params.study(args.params)
+    if args.notice and given.learn.device == "cuda" and not args.cluster:
+        from t2s.lifelong import pick_device  # imports torch, which takes seconds
+
+        pick_device("cuda")
     if args.measure:
         for name, value in measure(args.measure, given, args.cores or 1).items():
             print(f"{name} {value:.3g}")

@@ -22,7 +22,7 @@ import yaml
 
 from t2s import params
 from t2s.data import results
-from t2s.data.files import read_json, write_text
+from t2s.data.files import files_below, read_json, write_text
 from t2s.workflow.plan import Plan
 
 STUDIES = Path("studies")
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
         confirm(kept, args.results)
         shutil.rmtree(study, ignore_errors=True)  # holds at most a params file
         kept.rename(study)
-    size = sum(path.stat().st_size for path in study.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in files_below(study))
     print(f"kept {study}, {size / 1e6:.1f} MB; to commit it: git add {study}")
 
 
@@ -84,7 +84,7 @@ def check(plan: Plan, folder: Path) -> None:
             f"{folder}: expected a finished run, but {len(missing)} files are missing, the first is {missing[0]};"
             " run `snakemake --cores all`"
         )
-    ran_with = read_json(folder / "provenance.json")["params"]
+    ran_with = read_json(folder / "provenance.json", {"params": dict})["params"]
     if other := list(differences(plan.producing(), ran_with)):
         raise ValueError(f"{folder}: expected the params of the run, got others: {'; '.join(other[:3])}")
 
@@ -117,7 +117,8 @@ def confirm(kept: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(shutil.copytree(kept, Path(scratch) / "study"))
         command = [sys.executable, "-m", "t2s", "metrics", "--params", str(again / "params.yaml")]
-        done = subprocess.run([*command, "--results", str(again)], capture_output=True, text=True, check=False)
+        command += ["--results", str(again)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             raise ValueError(done.stderr.strip().removeprefix("error: "))
         other = [name for name in METRICS if (again / name).read_bytes() != (folder / name).read_bytes()]

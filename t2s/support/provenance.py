@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import t2s
-from t2s import params
+from t2s import packages, params
 from t2s.data import origin, results
-from t2s.data.files import sha256, write_json
+from t2s.data.files import read_json, sha256, write_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> None:
                 "language": {path.stem: sha256(path) for path in args.language},
             },
             "machine": machine(),
-            "packages": {name: origin.installed(name) for name in origin.pins(Path("constraints.txt"))},
+            "packages": {name: packages.installed(name) for name in origin.pins(Path("constraints.txt"))},
             "params": sections,
             "params_sha256": hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest(),
             "runs": runs(args.results, params.Study.read(args.params)),
@@ -67,7 +67,7 @@ def code(digest: str, root: Path) -> dict[str, Any]:
 
 def demos(manifest: Path) -> dict[str, Any]:
     """What a manifest says about a task's demonstrations, except their path, and the digest of the manifest."""
-    said = json.loads(manifest.read_text())
+    said = read_json(manifest)
     kept = ("sha256", "n_demos", "source", "observations", "assets", "render", "repository", "revision")
     return {name: said[name] for name in kept if name in said} | {"manifest_sha256": sha256(manifest)}
 

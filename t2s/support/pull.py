@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> None:
     if differs := list(changes(status())):
         raise ValueError(
             f"dvc.lock has other versions of {', '.join(differs)}, so its results are not those of this commit and"
-            " params.yaml; nothing was pulled; run `snakemake` or `dvc repro` to make them"
+            " params.yaml; nothing was pulled; run `snakemake --cores all` or `dvc repro` to make them"
         )
     run("dvc", "pull")
     if left := status():
@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> None:
 def status() -> dict[str, Any]:
     """What differs from dvc.lock, by stage, as DVC reports it."""
     command = [sys.executable, "-m", "dvc", "status", "--json"]
-    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, errors="replace", check=False)
     if found.returncode:
         sys.exit(found.returncode)  # DVC has printed the reason
     whole: dict[str, Any] = json.loads(found.stdout)

@@ -12,7 +12,7 @@ import yaml
 
 from t2s import params
 from t2s.data import assets, results
-from t2s.data.files import write_text
+from t2s.data.files import files_below, write_text
 from t2s.workflow import sources
 
 GIVEN = Path(".snakemake/t2s/params")
@@ -32,13 +32,19 @@ FIGURES = {
 Paths = list[str]
 
 
-def typed(value: Any) -> Any:
-    """The value of a --config option with its type. Snakemake passes values inside braces as text."""
+def typed(value: Any, key: str) -> Any:
+    """The value of `--config key=value` with its type. Snakemake passes values inside braces as text.
+
+    Raises: ValueError in one line for text that is no YAML.
+    """
     if isinstance(value, dict):
-        return {key: typed(inner) for key, inner in value.items()}
+        return {inner: typed(values, f"{key}.{inner}") for inner, values in value.items()}
     if isinstance(value, list):
-        return [typed(inner) for inner in value]
-    return yaml.safe_load(value) if isinstance(value, str) else value
+        return [typed(inner, key) for inner in value]
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except (yaml.YAMLError, ValueError):
+        raise ValueError(f"--config {key}: expected a value as in params.yaml, got {value!r}") from None
 
 
 class Plan:
@@ -56,6 +62,9 @@ class Plan:
         self.config, self.folder, self.kept = params.resolve(config), folder, kept
         self.params = params.check(self.config)
         self.study = self.params.study
+        downloads = Path(self.params.download.folder)
+        if self.params.demos.source == "download" and not kept and downloads.exists() and not downloads.is_dir():
+            raise ValueError(f"params: download.folder: expected a folder, got a file '{downloads}'")
 
     def learner(self, method: str) -> str:
         """The learner of `method`."""
@@ -66,9 +75,12 @@ class Plan:
     def sections(self, *names: str, method: str | None = None) -> dict[str, Any]:
         """Only these sections of the params: the values that a rule sees and whose changes rerun its jobs.
 
-        `methods` holds only `method`, or those of the study, and `evaluate.protocols` only the protocol in use.
+        `methods` holds only `method`, or those of the study, `evaluate.protocols` only the protocol in use, and
+        `policy.resnet_t` is left out unless it is in use.
         """
         chosen = {name: self.config[name] for name in names}
+        if "policy" in chosen and self.params.policy.network == "compact":
+            chosen["policy"] = {key: value for key, value in self.config["policy"].items() if key != "resnet_t"}
         if method is not None or "methods" in chosen:
             methods = self.study.methods if method is None else [method]
             chosen["methods"] = {name: self.config["methods"][name] for name in methods}
@@ -115,12 +127,14 @@ class Plan:
     def asset_files(self) -> Paths:
         """All files of LIBERO's scene assets, if a suite of the study needs them; otherwise none.
 
-        Raises: ValueError in one line if they are needed and missing.
+        Raises: ValueError in one line if they are needed and missing, or cannot be read.
         """
         if not any(map(assets.needed, self.study.suites)):
             return []
-        folder = assets.check(self.params.assets.folder)
-        return [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
+        paths = [str(path) for path in files_below(assets.check(self.params.assets.folder))]
+        if braces := [path for path in paths if "{" in path or "}" in path]:  # wildcards of Snakemake
+            raise ValueError(f"{braces[0]}: expected a path without any of '{{}}' for LIBERO's scene assets; rename it")
+        return paths
 
     def scenes(self, suite: str) -> Paths:
         """The files that the simulator reads for a suite, except Python: arena, objects, tasks, initial states."""
@@ -197,6 +211,14 @@ class Plan:
         n_tasks = int(task) + 1 if self.learner(method) in {"er", "multitask"} else 1
         n_frames = 2 * self.params.demos.n_demos * 300  # libero_10 has about 270 steps per demonstration
         return 2 * n_tasks * n_frames * self.params.env.image_size**2 * 3 // 10**6
+
+    def activations_mb(self, method: str) -> int:
+        """Memory [MB] of what resnet_t keeps of a batch for its gradients, if it learns on a CPU."""
+        if self.params.policy.network == "compact" or self.params.learn.device == "cuda":
+            return 0
+        n_windows = self.params.learn.batch_size + self.config["methods"][method].get("n_replayed", 0)
+        n_pixels = n_windows * 2 * self.params.policy.values.n_frames * self.params.env.image_size**2
+        return 500 * n_pixels // 10**6  # measured: 410 bytes a pixel
 
     def _records(self, kept: str, paths: Iterable[str]) -> Paths:
         """The files of a run, or the one file that replaces them in a kept study."""

@@ -39,6 +39,7 @@ else:
         params:
             given=lambda w: given_look(w, "demos"),
             starts=lambda w: PLAN.starts(w.suite),
+            simulator=SIMULATOR,
         message:
             "Script the demonstrations of task {wildcards.task} of {wildcards.suite}"
         shell:

@@ -22,6 +22,7 @@ rule evaluate_curve:
         on_gpu=ON_GPU,
         suite_task=lambda w: ORDER[int(w.task)],
         cache=f"{CACHE}/episodes",
+        simulator=SIMULATOR,
         # The engine's values change no record, so they must not cause a job to run again. Snakemake does not compare
         # params that depend on threads or inputs, hence the argument `threads`.
         engine=lambda w, threads: PLAN.given("engine"),
@@ -64,6 +65,7 @@ rule evaluate_kept:
         on_gpu=ON_GPU,
         suite_task=lambda w: ORDER[int(w.task)],
         cache=f"{CACHE}/episodes",
+        simulator=SIMULATOR,
         # The engine's values change no record, so they must not cause a job to run again. Snakemake does not compare
         # params that depend on threads or inputs, hence the argument `threads`.
         engine=lambda w, threads: PLAN.given("engine"),

@@ -27,7 +27,8 @@ rule learn:
     threads: PLAN.params.learn.n_threads
     resources:
         gpu=N_GPUS,
-        mem_mb=lambda w, attempt: attempt * (4000 + PLAN.images_mb(w.method, w.task)),
+        mem_mb=lambda w, attempt: attempt
+        * (4000 + PLAN.images_mb(w.method, w.task) + PLAN.activations_mb(w.method)),
         runtime=lambda w, attempt: attempt * 720,
     params:
         on_gpu=ON_GPU,

@@ -126,6 +126,7 @@ rule film:
             w, "policy", "learn", "evaluate", "film", method=w.method
         ),
         order=ORDER,
+        simulator=SIMULATOR,
         out=lambda w, output: Path(output.index).parent,
     message:
         "Film the last policy of {wildcards.method} on {wildcards.suite}, seed {wildcards.seed}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Any
 
-import libero.libero
 import libero.libero.envs  # noqa: F401 - registers the problems; import it before its submodules
 import numpy as np
 from libero.libero.envs.bddl_base_domain import TASK_MAPPING, BDDLBaseDomain, register_problem
