@@ -1,6 +1,7 @@
 # make reproduce   set-up, then the whole study of params.yaml; ends in results/report.html
 # make test        set-up, then lint, types and tests
 # make evidence    set-up, then the tables and figures of every finished study from its records, and the pages that show them
+# make bench       set-up, then measure how fast everything is on this machine, and write docs/performance.md (minutes)
 # make pull        set-up, then fetch the results of this commit from the DVC remote and mark them as up to date for Snakemake
 # make setup       set-up only: .venv with the versions of constraints.txt, and OpenGL for the cameras
 
@@ -30,7 +31,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help reproduce test check evidence pull setup gl constraints
+.PHONY: help reproduce test check evidence bench pull setup gl constraints
 .SHELLFLAGS := -eu -c
 
 help:
@@ -55,6 +56,9 @@ evidence: setup
 	@for study in $(STUDIES); do \
 	  snakemake --snakefile studies/Snakefile --cores $(CORES) --forceall --quiet host reason --config study_name=$$study </dev/null; done
 	@for page in $(PAGES); do awk '$(SPLICE)' $$page >.page && cat .page >$$page; rm .page; done
+
+bench: setup
+	@t2s bench </dev/null
 
 pull: setup
 	@t2s pull </dev/null

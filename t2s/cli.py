@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Final, NoReturn
 
+from t2s import packages
 from t2s.errors import SimulationError
 
 COMMANDS: Final = {
@@ -33,6 +35,7 @@ COMMANDS: Final = {
         "doctor": "say what is missing on this machine and how to get it",
         "estimate": "say how long a study takes and how much disk it needs",
         "render": "compare the two render qualities of a LIBERO task",
+        "bench": "measure how fast everything is here, and write docs/performance.md",
         "keep": "keep the results of a run as a study in studies/",
         "pull": "fetch the results of this commit from the DVC remote",
         "provenance": "record where the numbers of a run come from",
@@ -64,6 +67,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; an expected error is printed as one line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # the terminal's encoding may lack a character
     try:
         return run(sys.argv[1:] if argv is None else argv)
     except (ValueError, OSError, SimulationError) as error:
@@ -86,6 +91,8 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if name not in folders:
         parser.error(unknown("command", name, folders))
+    if folders[name] == "stages":
+        packages.check()  # before anything is imported from the wrong place
     module = importlib.import_module(f"t2s.{folders[name]}.{name}")
     parser = Parser(
         prog=f"t2s {name}",

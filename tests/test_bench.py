@@ -39,28 +39,40 @@ def test_a_ratio_is_the_median_of_the_ratios_within_each_turn() -> None:
 def test_every_method_takes_a_step_on_a_later_task(given: params.Params, network: str, method: str) -> None:
     policy = given.policy.model_copy(update={"network": network}).values
     values = given.methods.root[method]
-    made = bench.learner(values.learner, Settings(policy, given.learn, values), bench.LATER, 32, 1)
+    settings = Settings(policy, given.learn, values)
+    made = bench.learner(values.learner, settings, bench.LATER, 32, 1)
     before = [p.detach().clone() for p in made.trainable]
-    made.observe(bench.windows(policy, 1 + bench.replayed(made, 1), 32))
+    made.observe(bench.windows(policy, 1 + bench.replayed(settings, 1), 32))
     assert any(not torch.equal(p, old) for p, old in zip(made.trainable, before, strict=True))
 
 
 def test_as_many_windows_are_replayed_as_in_learning(given: params.Params) -> None:
-    policy, values = given.policy.values, given.methods.root["er"]
+    values = given.methods.root["er"]
     assert isinstance(values, params.ER)
-    made = bench.learner("er", Settings(policy, given.learn, values), 1, 32, 2)
-    assert bench.replayed(made, given.learn.batch_size) == values.n_replayed
+    settings = Settings(given.policy.values, given.learn, values)
+    made = bench.learner("er", settings, 1, 32, 2)
+    n = len(made.replay([2000, 2000], torch.Generator()))
+    assert bench.replayed(settings, given.learn.batch_size) == n == values.n_replayed
 
 
 def test_pattention_has_as_many_multiplications_as_the_map_beside_it() -> None:
     for row in bench.maps(1).to_dict("records"):
         d_in, d_out, n = row["Inputs"], row["Outputs"], row["Tokens"]
-        assert n * (d_in + d_out) == pytest.approx(d_in * d_out, rel=0.01)
+        assert n * (d_in + d_out) == pytest.approx(d_in * d_out, rel=0.03)
 
 
 def test_a_dry_run_that_fails_is_one_line() -> None:
-    with pytest.raises(OSError, match=r"^snakemake --nope: .+$"):
+    with pytest.raises(OSError, match=r"^python[0-9.]*: snakemake: error: unrecognized arguments: --nope$"):
         bench.snakemake(["--nope"], Path())
+
+
+def test_a_folder_without_libero_is_one_line_that_says_what_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--libero", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --libero: expected a file '{tmp_path}/.venv/bin/python', got none. ")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.slow
@@ -73,12 +85,13 @@ def test_the_command_writes_the_whole_page(
     values = params.resolve(params.read("params.yaml")) | {"assets": {"path": str(tmp_path / "none")}}
     assert main(["bench", "--quick", "--params", params_file(values), "--out", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
-    assert len(re.findall("^## ", text, re.MULTILINE)) == 6
+    assert len(re.findall("^## ", text, re.MULTILINE)) == 7
     assert text.count("\n|:") == 5
+    assert "Not measured: no --libero" in text
     assert "Not measured: no LIBERO scene assets in" in text
     assert "| resnet_t  | 32       | 2         | t2s " in text
 
 
 def test_the_page_in_docs_is_of_the_whole_benchmark() -> None:
     text = Path("docs/performance.md").read_text(encoding="utf-8")
-    assert len(re.findall("^## ", text, re.MULTILINE)) == text.count("\n|:") == 6
+    assert len(re.findall("^## ", text, re.MULTILINE)) == text.count("\n|:") == 7

@@ -162,7 +162,7 @@ def test_reuse_can_be_switched_off(t2s: chain.Chain, tmp_path: Path, monkeypatch
 
 def test_an_unknown_instruction_is_refused(t2s: chain.Chain, tmp_path: Path) -> None:
     language = tmp_path / "language.safetensors"
-    embeddings.write(language, {"juggle": np.zeros(8, "float32")}, "none")
+    embeddings.write(language, {"juggle": np.ones(8, "float32")}, "none")
     arguments = [*t2s.arguments("kept", 0, 0), "--language", str(language), "--out", "-"]
     with pytest.raises(ValueError, match=r"no embedding of 'pick up .*'; have \['juggle'\]"):
         cli.run(["evaluate", *arguments])

@@ -92,6 +92,7 @@ def test_replaying_a_demonstrations_states_reproduces_its_images(soup, liberos_o
     few = follow.Demo(demo.states[::40], demo.actions[::40], demo.seed)
     stored = demos.render(env, few)
     for state, image, eye in zip(few.states, stored["obs/agentview_rgb"], stored["obs/eye_in_hand_rgb"], strict=True):
+        liberos_own.sim._render_context_offscreen.gl_ctx.make_current()  # not that of ours, which drew last
         seen = liberos_own.regenerate_obs_from_state(state)
         assert difference(image, seen["agentview_image"]) < 1
         assert difference(eye, seen["robot0_eye_in_hand_image"]) < 1
