@@ -43,7 +43,7 @@ reproduce: setup
 	@t2s compare results studies/quick </dev/null || true
 
 test: setup check
-	@pytest </dev/null
+	@pytest -n auto --maxprocesses 4 </dev/null
 
 check:
 	@ruff check

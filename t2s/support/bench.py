@@ -58,10 +58,11 @@ SCENES: Final = [("libero_object", 0), ("libero_goal", 0)]
 MAPS: Final = [(96, 96), (96, 384), (384, 96), (512, 512)]
 """Inputs and outputs of linear maps; Pattention has as many tokens as give the same number of multiplications."""
 N_ROWS: Final = 1024
+N_EPISODES: Final = 12
 STUDIES: Final = [
     {"methods": ["sequential"], "n_tasks": 1, "seeds": [0]},
     {"methods": ["t2s", "sequential", "er", "packnet"], "n_tasks": 10, "seeds": [0]},
-    {"methods": [*METHODS, "single_task", "multitask"], "n_tasks": 10, "seeds": [0, 1, 2, 3, 4]},
+    {"methods": [*METHODS, "single_task", "multitask"], "n_tasks": 10, "seeds": [0, 1, 2, 3, 4, 5]},
 ]
 """Studies of about 10, 400 and 4,000 jobs."""
 USED: Final = """
@@ -71,10 +72,13 @@ used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(used.ru_utime + used.ru_stime, used.ru_maxrss, flush=True)
 sys.exit(status)
 """
+CHAIN: Final = 85
+"""Jobs of a chain of ten tasks in a study: learning one after another, and rollouts."""
 NOTHING: Final = """
     rule all:
         input: expand("{{i}}.txt", i=range({n}))
     rule nothing:
+        input: lambda wildcards: [f"{{int(wildcards.i) - {width}}}.txt"] if int(wildcards.i) >= {width} else []
         output: "{{i}}.txt"
         benchmark: "{{i}}.tsv"
         shell: ": >{{output}}"
@@ -87,6 +91,27 @@ PAGE: Final = """
     One core, and its own time, not the clock's. Candidates took turns, so that other work on the machine slowed all of
     them; a time is the median over the turns, a ratio the median of the ratios within each turn.
 """
+
+CHECKOUT: Final = (
+    "`t2s bench --libero FOLDER` measures it: FOLDER is a checkout of github.com/Lifelong-Robot-Learning/LIBERO, and"
+    " FOLDER/.venv has torch, and what tests/libero_loader/requirements.txt lists, by `pip install --no-deps`."
+)
+BESIDE: Final = (
+    "LIBERO's ResNet-T and its loader, without worker processes, and `sequential` with policy.network: resnet_t; both"
+    " jitter and shift the images with LIBERO's values. Not in turns, but one after the other."
+)
+WORKERS: Final = (
+    f"{N_EPISODES} episodes of task 0 of blocks_object, with pictures at every step, by the clock and with the start of"
+    " the workers: other work on the machine shows here."
+)
+PLANNING: Final = (
+    "`snakemake --dry-run` of whole studies without results: Snakemake's own time before the first job starts, and its"
+    " memory."
+)
+RUNNING: Final = (
+    f"`snakemake --cores 1` of jobs that only create an empty file, in chains of {CHAIN} as those of a study: what a"
+    " job takes beside its own work."
+)
 
 
 class Scale(NamedTuple):
@@ -148,7 +173,7 @@ def measured(given: params.Params, source: str, libero: Path | None, scale: Scal
         "A step of learning",
         learning(given, scale),
         "Loss, gradients and optimiser on random windows, with the values of params.yaml; ratios to the first task"
-        f" of sequential. Task {LATER} reuses one earlier task; er replays {given.learn.batch_size} windows more.",
+        f" of sequential. Task {LATER} reuses one earlier task; er learns from replayed windows as well.",
     )
     if libero is None:
         yield Part("LIBERO's own learning", None, f"Not measured: no --libero. {CHECKOUT}")
@@ -176,27 +201,6 @@ def measured(given: params.Params, source: str, libero: Path | None, scale: Scal
     yield Part("Rollouts in workers", workers(given, scale), WORKERS)
     yield Part("What Snakemake costs", planning(scale.studies), PLANNING)
     yield Part("What a job costs", running(scale.n_noops), RUNNING)
-
-
-CHECKOUT: Final = (
-    "`t2s bench --libero FOLDER` measures it: FOLDER is a checkout of github.com/Lifelong-Robot-Learning/LIBERO, and"
-    " FOLDER/.venv has torch, and what tests/libero_loader/requirements.txt lists, by `pip install --no-deps`."
-)
-BESIDE: Final = (
-    "LIBERO's ResNet-T and its loader, without worker processes, and `sequential` with policy.network: resnet_t; both"
-    " jitter and shift the images with LIBERO's values. Not in turns, but one after the other."
-)
-WORKERS: Final = (
-    "Task 0 of blocks_object, pictures at every step, by the clock, without the start of the workers: other work on the"
-    " machine shows here."
-)
-PLANNING: Final = (
-    "`snakemake --dry-run` of whole studies without results: Snakemake's own time before the first job starts, and its"
-    " memory."
-)
-RUNNING: Final = (
-    "`snakemake --cores 1` of jobs that only create an empty file: all time beside that of the jobs' own work."
-)
 
 
 def heading() -> str:
@@ -431,14 +435,16 @@ def workers(given: params.Params, scale: Scale) -> pd.DataFrame:
     n_steps = 60 * scale.n_turns
     make = functools.partial(Env, task.bddl_path, given.env.image_size)
     setting = Setting(make, _still, np.load(task.init_states_path), n_steps, 5)
+    episodes = [Episode("", k, k) for k in range(N_EPISODES)]
     rows, alone = [], 0.0
     for n in scale.workers:
-        ended = []
-        for _ in roll_out([Episode("", k, k) for k in range(3 * n)], setting, n, given.engine):
-            ended.append(time.monotonic())
-        rate = 2 * n * (n_steps + 5) / (ended[-1] - ended[n - 1])  # the first episode of each includes its start
-        alone = alone or rate
-        rows.append({"Workers": n, "Steps/s": f"{rate:.0f}", "Times one": f"{rate / alone:.2f}"})
+        start = time.monotonic()
+        for _ in roll_out(episodes, setting, n, given.engine):
+            pass
+        lasted = time.monotonic() - start
+        alone = alone or lasted
+        row = {"Workers": n, "Time, s": f"{lasted:.0f}", "Steps/s": f"{N_EPISODES * n_steps / lasted:.0f}"}
+        rows.append(row | {"Times one": f"{alone / lasted:.2f}"})
     return pd.DataFrame(rows)
 
 
@@ -461,7 +467,9 @@ def running(numbers: list[int]) -> pd.DataFrame:
     rows = []
     for n in numbers:
         with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "Snakefile").write_text(textwrap.dedent(NOTHING.format(n=n)), encoding="utf-8")
+            Path(folder, "Snakefile").write_text(
+                textwrap.dedent(NOTHING.format(n=n, width=-(-n // CHAIN))), encoding="utf-8"
+            )
             _, seconds, megabytes = snakemake(["--cores", "1", "--quiet", "all"], Path(folder))
         row = {"Jobs": f"{n:,}", "Time, s": f"{seconds:.1f}", "ms a job": f"{1e3 * seconds / n:.0f}"}
         rows.append(row | {"Memory, MB": f"{megabytes:.0f}"})
