@@ -311,23 +311,23 @@ class Learn(Section):
 class T2S(Section):
     learner: Literal["t2s"]
     tokenise: Literal["all", "transformer"] = "all"  # some kept studies are older and lack it
-    base_share: Annotated[float, Field(gt=0.0)]
+    n_tokens: Count
     conv_norm: ConvNorm
     added_norm: AddedNorm
     reuse: Literal["language", "all", "none", "random"]
     reuse_top: Count
     reuse_threshold: Annotated[float, Field(ge=-1.0, le=1.0)]
-    new_share_max: Fraction
-    new_share_min: Fraction
+    new_tokens_max: Number
+    new_tokens_min: Number
     new_head_factor: Count
     base_lr: Rate
     new_lr: Rate
 
     @pydantic.model_validator(mode="after")
     def _grows(self) -> Self:
-        if self.new_share_min > self.new_share_max:
-            got = f"{self.new_share_min} > {self.new_share_max}"
-            raise ValueError(f"expected new_share_min <= new_share_max, got {got}")
+        if self.new_tokens_min > self.new_tokens_max:
+            got = f"{self.new_tokens_min} > {self.new_tokens_max}"
+            raise ValueError(f"expected new_tokens_min <= new_tokens_max, got {got}")
         return self
 
 
@@ -584,18 +584,6 @@ def resolve(sections: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(methods, dict):
         return sections
     return sections | {"methods": {name: _whole(methods, name, []) for name in methods}}
-
-
-def of_today(sections: dict[str, Any]) -> dict[str, Any]:
-    """`sections` of a kept study, resolved, without the values of methods that only older versions of t2s have.
-
-    Its tables need none of them.
-    """
-    methods = dict(sections["methods"])
-    for name, values in methods.items():
-        if model := LEARNERS.get(values.get("learner")):
-            methods[name] = {key: value for key, value in values.items() if key in model.model_fields}
-    return sections | {"methods": methods}
 
 
 def _whole(methods: dict[str, Any], name: str, above: list[str]) -> Any:

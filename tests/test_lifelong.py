@@ -20,7 +20,7 @@ SMALL = {
     | {"resnet_t": SECTIONS["policy"]["resnet_t"] | RESNET_T | {"hidden_dim": 16}},
     "learn": SECTIONS["learn"] | {"batch_size": 4, "warmup_steps": 1, "device": "cpu"},
     "methods": SECTIONS["methods"]
-    | {"t2s": SECTIONS["methods"]["t2s"] | {"base_share": 0.3, "new_share_max": 0.1, "new_share_min": 0.05}},
+    | {"t2s": SECTIONS["methods"]["t2s"] | {"n_tokens": 12, "new_tokens_max": 3, "new_tokens_min": 1}},
 }
 EMBEDDINGS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
 PICTURES = np.random.default_rng(1).integers(0, 256, size=(4, 8, 8, 3), dtype=np.uint8)

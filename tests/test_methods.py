@@ -216,7 +216,7 @@ def test_multitask_learns_every_window_of_all_tasks_from_fresh_weights(tmp_path,
 
 
 def test_without_growth_a_later_task_acts_as_the_one_it_reuses(tmp_path):
-    values = source(no_growth={"base_share": 0.3})
+    values = source(no_growth={"n_tokens": 12})
     paths = chain("no_growth", 1, tmp_path, source=values)
     learner = start("no_growth", 1, paths, values)
     assert learner.trainable == []

@@ -150,8 +150,8 @@ def test_resnet_t_has_values_of_its_own(sections):
 
 
 def test_a_mistake_of_a_base_is_told_once(sections):
-    sections["methods"]["t2s"]["new_share_min"] = 0.7
-    with pytest.raises(ValueError, match=r"methods.t2s: expected new_share_min <= new_share_max, got 0.7 > 0.08$"):
+    sections["methods"]["t2s"]["new_tokens_min"] = 7
+    with pytest.raises(ValueError, match=r"methods.t2s: expected new_tokens_min <= new_tokens_max, got 7 > 6$"):
         params.check(sections)
 
 
@@ -196,8 +196,8 @@ def test_downloaded_demonstrations_are_those_that_were_published(sections):
 
 
 def test_an_unknown_key_of_a_method_names_what_exists(sections):
-    sections["methods"]["t2s"]["base_shar"] = 3
-    with pytest.raises(ValueError, match=r"unknown key 'methods.t2s.base_shar'; have .*did you mean 'base_share'"):
+    sections["methods"]["t2s"]["n_token"] = 3
+    with pytest.raises(ValueError, match=r"unknown key 'methods.t2s.n_token'; have .*did you mean 'n_tokens'"):
         params.check(sections)
 
 
@@ -274,15 +274,15 @@ def test_method_gives_the_values_of_its_name(sections):
         ("no_reuse", {"reuse"}),
         ("reuse_all", {"reuse"}),
         ("random_reuse", {"reuse"}),
-        ("fixed_growth", {"new_share_min"}),
-        ("no_growth", {"new_share_min", "new_share_max"}),
+        ("fixed_growth", {"new_tokens_min"}),
+        ("no_growth", {"new_tokens_min", "new_tokens_max"}),
     ],
 )
 def test_an_ablation_is_t2s_but_for_its_own_values(sections, ablation, changed):
     methods = params.resolve(sections)["methods"]
     whole, values = methods["t2s"], methods[ablation]
     assert {key for key in whole if whole[key] != values[key]} == changed
-    assert ablation != "fixed_growth" or values["new_share_min"] == whole["new_share_max"]
+    assert ablation != "fixed_growth" or values["new_tokens_min"] == whole["new_tokens_max"]
 
 
 @pytest.mark.parametrize("ablation", ["no_reuse", "reuse_all", "random_reuse", "fixed_growth", "no_growth"])

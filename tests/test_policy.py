@@ -41,7 +41,7 @@ def test_both_networks_give_chunks_of_actions_in_range():
         network = PolicyNetwork(POLICY, 8, maps)
         if isinstance(maps, Tokenised):
             bank = Bank(network)
-            bank.grow(0, 1.0, torch.Generator().manual_seed(0))
+            bank.grow(0, 6, torch.Generator().manual_seed(0), zero=False)
             bank.activate([0])
         actions = network.actions(batch(), torch.randn(2, 8), "likely", None)
         assert actions.shape == (2, 3, 7)
@@ -53,14 +53,14 @@ def test_every_parameter_of_the_tokenised_network_is_a_token():
     assert not list(network.parameters())
     assert not list(network.buffers())
     bank = Bank(network)
-    bank.grow(0, 1.0, torch.Generator())
+    bank.grow(0, 6, torch.Generator(), zero=False)
     assert set(bank.group(0)) == {name for name, _ in network.named_parameters()}
 
 
 def test_a_tokenised_convolution_keeps_the_gelu_of_an_ordinary_one():
     conv, x = TOKENISED.conv(3, 4, 3, 2), torch.randn(2, 3, 8, 8)
     bank = Bank(conv)
-    bank.grow(0, 1.0, torch.Generator().manual_seed(0))
+    bank.grow(0, 6, torch.Generator().manual_seed(0), zero=False)
     bank.activate([0])
     (pattention,) = bank.maps.values()
     assert torch.equal(conv(x), F.gelu(pattention(x)))

@@ -23,14 +23,15 @@ def libero_weights():
     for parameter in LIBERO["parameters"]:
         drawn = np.random.default_rng(parameter["index"]).standard_normal(parameter["shape"])
         weight = torch.from_numpy((parameter["offset"] + parameter["scale"] * drawn).astype(np.float32))
-        yield parameter["name"], weight
+        yield parameter["name"], weight.chunk(3) if "qkv" in parameter["name"] else [weight]
 
 
 @pytest.fixture(scope="module")
 def network():
     """The network with the weights of tests/libero_policy. LIBERO's parameters are in the same order."""
     network = build(VALUES, 768, Plain()).eval()
-    for parameter, (_, weight) in zip(network.parameters(), libero_weights(), strict=True):
+    parts = [part for _, weights in libero_weights() for part in weights]
+    for parameter, weight in zip(network.parameters(), parts, strict=True):
         parameter.data.copy_(weight)
     return network
 
@@ -81,5 +82,7 @@ def test_its_loss_and_gradients_are_liberos(network, window):
     loss = network.loss(batch, task_emb, actions, torch.ones(B, T, dtype=torch.bool))
     loss.backward()
     assert float(loss.detach()) == pytest.approx(LIBERO["loss_eval_mode"], abs=1e-4)
-    for parameter, (name, _) in zip(network.parameters(), libero_weights(), strict=True):
-        assert float(parameter.grad.norm()) == pytest.approx(LIBERO["gradient_norms"][name], rel=1e-3, abs=1e-6), name
+    gradients = iter([p.grad for p in network.parameters()])
+    for name, weights in libero_weights():
+        norm = torch.cat([next(gradients).flatten() for _ in weights]).norm()
+        assert float(norm) == pytest.approx(LIBERO["gradient_norms"][name], rel=1e-3, abs=1e-6), name

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from t2s import params
-from t2s.model.scaling import SAME_SIMILARITY, active_groups, alike, new_share, reused_tasks, similarities
+from t2s.model.scaling import SAME_SIMILARITY, active_groups, alike, n_new_tokens, reused_tasks, similarities
 
 VALUES = params.T2S(
     learner="t2s",
-    base_share=1.0,
+    n_tokens=64,
     reuse="language",
     reuse_top=1,
     reuse_threshold=0.5,
-    new_share_max=0.08,
-    new_share_min=0.04,
+    new_tokens_max=6,
+    new_tokens_min=2,
     new_head_factor=3,
     conv_norm="image",
     added_norm="base",
@@ -70,6 +70,6 @@ def test_a_reused_task_brings_the_groups_it_was_learned_with():
     assert active_groups(3, [1], [[0], [0, 1], [0, 2]]) == [0, 1, 3]
 
 
-@pytest.mark.parametrize(("best", "expected"), [(0.2, 0.08), (0.5, 0.08), (0.75, 0.06), (1.0, 0.04)])
+@pytest.mark.parametrize(("best", "expected"), [(0.2, 6), (0.5, 6), (0.75, 4), (1.0, 2)])
 def test_the_more_similar_the_best_match_the_fewer_tokens_are_added(best, expected):
-    assert new_share(VALUES, np.array([0.1, best])) == pytest.approx(expected)
+    assert n_new_tokens(VALUES, np.array([0.1, best])) == expected

@@ -306,20 +306,7 @@ def test_how_liberos_scenes_are_drawn_reaches_what_draws_them(params: Path, libe
     assert "expected render.quality 'libero' with demos.source 'download', got 'fast'" in done.stdout
 
 
-STUDIES = {path.parent.name for path in REPOSITORY.glob("studies/*/params.yaml")}
-OLDER = {*STUDIES} - {"quick", "libero-offline", "paper"}
-"""Studies whose T2S has values of an older version: they can be learned again at their commits only."""
-
-
-@pytest.mark.parametrize("study", sorted(OLDER))
-def test_a_study_of_an_older_version_is_refused_in_one_line(fresh: Path, study: str) -> None:
-    done = run(fresh, "snakemake", "--cores", "1", "--dry-run", "--configfile", f"studies/{study}/params.yaml")
-    assert done.returncode == 1
-    assert done.stdout.count("\n") == 1
-    assert "error: params: unknown key 'methods.t2s.n_tokens'; have ['added_norm'" in done.stdout
-
-
-@pytest.mark.parametrize("study", sorted(STUDIES - OLDER))
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in REPOSITORY.glob("studies/*/params.yaml")))
 def test_every_study_is_planned(fresh: Path, study: str, tmp_path: Path) -> None:
     for folder in FOLDERS:
         (tmp_path / folder).mkdir()  # a plan needs names of assets alone

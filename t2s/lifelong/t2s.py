@@ -22,7 +22,7 @@ from t2s.model.bank import Bank, is_token
 from t2s.model.build import build
 from t2s.model.maps import Tokenised
 from t2s.model.network import Network, hold_statistics
-from t2s.model.scaling import active_groups, alike, new_share, reused_tasks, similarities
+from t2s.model.scaling import active_groups, alike, n_new_tokens, reused_tasks, similarities
 from t2s.model.scene import Picture
 
 
@@ -44,14 +44,14 @@ class T2S(Learner):
         if task == 0:
             self.active, self.reused = [0], []
             self.lr = values.base_lr
-            self.bank.grow(0, values.base_share, generator)
+            self.bank.grow(0, values.n_tokens, generator, zero=False)
         else:
             rng = np.random.default_rng([self.seed, task])
             self.reused = reused_tasks(values, self.similarity, rng)
             self.active = active_groups(task, self.reused, [c.header["active"] for c in earlier])
-            share = new_share(values, self.similarity)
-            if share:
-                self.bank.grow(task, share, generator)
+            n_new = n_new_tokens(values, self.similarity)
+            if n_new:
+                self.bank.grow(task, n_new, generator, zero=True)
             else:  # without new tokens, the reused groups act alone
                 self.active.remove(task)
             self.lr = values.new_lr

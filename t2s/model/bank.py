@@ -22,15 +22,15 @@ class Bank:
         self.network = network
         self.maps = {n: m for n, m in network.named_modules() if isinstance(m, Pattention)}
 
-    def grow(self, task: int, share: float, generator: torch.Generator) -> None:
-        """Adds a group for `task` to every Pattention, of this share of the tokens that cost as much as its map.
+    def grow(self, task: int, n_tokens: int, generator: torch.Generator, zero: bool) -> None:
+        """Adds a group for `task` to every Pattention. `n_tokens` is the count before each map's own factors.
 
-        The first group is the base. Later groups change no output until they learn: their values are zero.
+        With `zero`, the values are zero and the new group changes no output.
 
         Raises: ValueError when `task` already has a group.
         """
         for pattention in self.maps.values():
-            pattention.add_group(str(task), share, generator)
+            pattention.add_group(str(task), n_tokens, generator, zero)
 
     def activate(self, tasks: Iterable[int]) -> None:
         """Activates the groups of these tasks and no others. Skips tasks without a group: they added no tokens."""

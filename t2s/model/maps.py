@@ -15,10 +15,7 @@ from t2s import params
 from t2s.model.pattention import Pattention, PattentionConv
 
 FFN_FACTOR = 4
-"""Expansion of the feed-forward network: hidden units, or tokens of its Pattention, per feature."""
-
-HEAD_GAIN = 0.25
-"""Standard deviation of the outputs of a fresh tokenised head: small, so that no mode of a mixture starts far ahead."""
+"""Expansion of the feed-forward network: hidden units per feature, or tokens relative to other Pattentions."""
 
 
 @runtime_checkable  # for beartype, in tests
@@ -91,11 +88,10 @@ class Tokenised:
         return nn.Sequential(self.filters(c_in, c_out, kernel, stride), nn.GELU())
 
     def ffn(self, d: int, factor: int = FFN_FACTOR, dropout: float = 0.0) -> nn.Module:
-        return Pattention(d, d, self.values.added_norm, n_equal=float(factor * d))
+        return Pattention(d, d, self.values.added_norm, factor=factor)
 
     def head(self, d_in: int, d_out: int) -> nn.Module:
-        values = self.values
-        return Pattention(d_in, d_out, values.added_norm, new_factor=values.new_head_factor, gain=HEAD_GAIN)
+        return Pattention(d_in, d_out, self.values.added_norm, new_factor=self.values.new_head_factor)
 
 
 class WithOne(nn.Module):

@@ -13,11 +13,6 @@ normalises by the scores of the base group 0, which no later task changes:
 With this norm (`added_norm: base`), an added group has most effect where its keys match the input well compared with
 the base keys. With a norm of its own (`added_norm: own`), its effect would not depend on how well its keys match.
 
-The base has as many tokens as give the map about as many multiplications, and so parameters, as the ordinary map that
-it replaces: n_0 = d_in d_out / (d_in + d_out). Its tokens come in pairs (k, v), (-k, -v). GeLU(a) - GeLU(-a) = a, so a
-fresh map is linear in its normalised scores, as the ordinary one is ("looks-linear" initialisation, Balduzzi et al.,
-arXiv 1702.08591).
-
 Growth adds a group with random keys and zero values. This is the reverse of TokenFormer, which adds zero keys and
 random values. A group with zero values changes no output. Inactive groups are not computed, so the policies of earlier
 tasks stay bit-identical.
@@ -40,6 +35,9 @@ from t2s import params
 
 EPS = 1e-6
 """Added to the mean square of the scores, so that all-zero scores stay zero instead of NaN."""
+
+GELU_POWER = 0.425
+"""E[GeLU(z)^2] for z ~ N(0, 1): the mean square of one normalised score after GeLU."""
 
 
 def inverse_rms(scores: Float[Tensor, "... n"], n_axes: int = 1) -> Float[Tensor, "... #n"]:
@@ -69,48 +67,38 @@ class Pattention(nn.Module):
         d_out: int,
         added_norm: params.AddedNorm,
         *,
-        n_equal: float | None = None,
+        factor: int = 1,
         new_factor: int = 1,
-        gain: float = 1.0,
         n_norm_axes: int = 1,
     ) -> None:
         """Creates the map without tokens.
 
         `added_norm`: an added group is normalised by the scores of the `base` group or by its `own`.
-        `n_equal`: the number of tokens that cost as much as the ordinary map; None is that of one linear layer.
-        `new_factor`: multiplies the number of tokens of added groups.
-        `gain`: standard deviation of the outputs of a fresh base.
+        `factor`: multiplies the number of tokens of every group; the FFN uses it to be wider than other maps.
+        `new_factor`: multiplies the number of tokens of added groups again.
         `n_norm_axes`: how many of the last axes of the scores the norm runs over.
         """
         super().__init__()
-        self.d_in, self.d_out, self.new_factor, self.gain = d_in, d_out, new_factor, gain
-        self.n_equal = d_in * d_out / (d_in + d_out) if n_equal is None else n_equal
+        self.d_in, self.d_out, self.factor, self.new_factor = d_in, d_out, factor, new_factor
         self.added_norm, self.n_norm_axes = added_norm, n_norm_axes
         self.key_param_tokens = nn.ParameterDict()
         self.value_param_tokens = nn.ParameterDict()
         self.active: list[str] = []
 
-    def add_group(self, name: str, share: float, generator: torch.Generator) -> None:
-        """Adds a group of `share * n_equal` tokens: the base if it is the first, otherwise a group with zero values.
+    def add_group(self, name: str, n_tokens: int, generator: torch.Generator, zero: bool) -> None:
+        """Adds a group of `n_tokens * factor` tokens, or `new_factor` times as many if it is not the first group.
 
-        An added group has `new_factor` times as many, and at least one.
+        Keys are random. Values are zero with `zero`; otherwise they are random and give outputs of unit variance.
 
         Raises: ValueError when a group of this name exists.
         """
         if name in self.key_param_tokens:
             raise ValueError(f"expected a new group, got '{name}'; have {list(self.key_param_tokens)}")
-        if self.key_param_tokens:
-            keys = self._keys(max(1, round(share * self.n_equal * self.new_factor)), generator)
-            values = torch.zeros(len(keys), self.d_out)
-        else:
-            half = self._keys(max(1, round(share * self.n_equal / 2)), generator)
-            random = torch.randn(len(half), self.d_out, generator=generator) * self.gain / math.sqrt(len(half))
-            keys, values = torch.cat([half, -half]), torch.cat([random, -random])
+        n = n_tokens * self.factor * (self.new_factor if self.key_param_tokens else 1)
+        keys = torch.randn(n, self.d_in, generator=generator) / math.sqrt(self.d_in)
+        values = torch.randn(n, self.d_out, generator=generator) / math.sqrt(GELU_POWER * n)
         self.key_param_tokens[name] = nn.Parameter(keys)
-        self.value_param_tokens[name] = nn.Parameter(values)
-
-    def _keys(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d_in"]:
-        return torch.randn(n, self.d_in, generator=generator) / math.sqrt(self.d_in)
+        self.value_param_tokens[name] = nn.Parameter(torch.zeros_like(values) if zero else values)
 
     def forward(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:
         scale, parts = None, []

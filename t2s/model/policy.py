@@ -41,11 +41,10 @@ class SpatialSoftmax(nn.Module):
         self.sharpness = sharpness
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2*c"]:
-        _, _, h, w = x.shape
-        weight = (self.sharpness * x.movedim(1, -1).flatten(1, 2)).softmax(1)  # (b, h * w, c), as it lies in memory
-        rows = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype).repeat_interleave(w)
-        columns = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).repeat(h)
-        return (torch.stack([rows, columns]) @ weight).flatten(1)
+        weight = (self.sharpness * x.flatten(2)).softmax(-1).unflatten(2, x.shape[2:])
+        rows = torch.linspace(-1, 1, x.shape[2], device=x.device, dtype=x.dtype)
+        columns = torch.linspace(-1, 1, x.shape[3], device=x.device, dtype=x.dtype)
+        return torch.cat([weight.sum(3) @ rows, weight.sum(2) @ columns], dim=-1)
 
 
 class ImageEncoder(nn.Module):
@@ -60,8 +59,8 @@ class ImageEncoder(nn.Module):
         self.pool = SpatialSoftmax()
         self.out = maps.linear(2 * channels[-1] + 1, policy.embed_dim)
 
-    def forward(self, image: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b d"]:
-        return self.out(_with_one(self.pool(self.convs(image))))
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        return self.out(_with_one(self.pool(self.convs(_with_one(image)))))
 
 
 class Block(nn.Module):
@@ -71,7 +70,7 @@ class Block(nn.Module):
         super().__init__()
         d = policy.embed_dim
         self.n_heads = policy.n_heads
-        self.qkv = maps.linear(d, 3 * d)
+        self.query, self.key, self.value = maps.linear(d, d), maps.linear(d, d), maps.linear(d, d)
         self.out = maps.linear(d, d)
         self.ffn = maps.ffn(d)
 
@@ -80,7 +79,9 @@ class Block(nn.Module):
         return x + self.ffn(_norm(x))
 
     def attend(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            part(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -134,11 +135,11 @@ def _norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
-def _with_one(x: Float[Tensor, "b d"]) -> Float[Tensor, "b d_plus_1"]:
-    """Appends a 1, as in homogeneous coordinates."""
-    return F.pad(x, (0, 1), value=1.0)
+def _with_one(x: Float[Tensor, "b c ..."]) -> Float[Tensor, "b c+1 ..."]:
+    """Appends a channel of ones, as in homogeneous coordinates."""
+    return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
 
 
-def _image(image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 4 h w"]:
-    """Scales to [-1, 1], appends a channel of ones and moves channels first. Memory stays channels-last."""
-    return F.pad(image.float() / 127.5 - 1, (0, 1), value=1.0).movedim(-1, 1)
+def _image(image: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
+    """Scales to [-1, 1] and moves channels first. The result is a view, so memory stays channels-last."""
+    return (image.float() / 127.5 - 1).movedim(-1, 1)

@@ -98,7 +98,7 @@ class Block(nn.Module):
         d, inner = policy.embed_dim, policy.n_heads * policy.head_dim
         self.n_heads, self.dropout = policy.n_heads, policy.dropout
         self.norm1 = nn.LayerNorm(d)
-        self.qkv = maps.linear(d, 3 * inner, bias=False)
+        self.query, self.key, self.value = (maps.linear(d, inner, bias=False) for _ in range(3))
         self.out = maps.linear(inner, d)
         self.norm2 = nn.LayerNorm(d)
         self.ffn = maps.ffn(d, policy.ffn_factor, policy.dropout)
@@ -109,7 +109,9 @@ class Block(nn.Module):
         return x + kept * self.drop(self.ffn(self.norm2(x)))
 
     def attend(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "n n"]) -> Float[Tensor, "b n d"]:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            part(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 

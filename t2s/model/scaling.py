@@ -2,7 +2,7 @@
 
     s_j = cos(e_k, e_j)                          similarity of task k to the learned task j
     A(k) = {k} + union of A(j) for j in R(k)     active groups of task k; R(k): the reused tasks
-    n_k / n = r_max - (r_max - r_min) u,     u = clip((max_j s_j - threshold) / (1 - threshold), 0, 1)
+    n_k = round(n_max - (n_max - n_min) u),  u = clip((max_j s_j - threshold) / (1 - threshold), 0, 1)
 
 A reused task brings all groups it was learned with. New values are zero, so with one reused task, task k starts with
 exactly the policy of that task. The rule is this project's reconstruction (docs/method.md).
@@ -74,11 +74,11 @@ def active_groups(task: int, reused: Sequence[int], earlier: Sequence[Sequence[i
     return sorted({task}.union(*(earlier[j] for j in reused)))
 
 
-def new_share(values: params.T2S, similarity: Float[np.ndarray, "k"]) -> float:
-    """The tokens that a new task adds to each Pattention, as a share of those that cost as much as its map.
+def n_new_tokens(values: params.T2S, similarity: Float[np.ndarray, "k"]) -> int:
+    """n_k, the tokens that a new task adds to each Pattention (before the factors of the map).
 
     A task with a more similar earlier task adds fewer tokens.
     """
-    span = values.new_share_max - values.new_share_min
+    span = values.new_tokens_max - values.new_tokens_min
     above = (float(similarity.max()) - values.reuse_threshold) / max(1 - values.reuse_threshold, 1e-6)
-    return values.new_share_max - span * min(max(above, 0.0), 1.0)
+    return round(values.new_tokens_max - span * min(max(above, 0.0), 1.0))

@@ -348,12 +348,13 @@ def maps(n_turns: int) -> pd.DataFrame:
     rows = []
     for d_in, d_out in MAPS:
         tokens = Pattention(d_in, d_out, "base")
-        tokens.add_group("0", 1.0, torch.Generator().manual_seed(0))
+        n_tokens = round(d_in * d_out / (d_in + d_out))
+        tokens.add_group("0", n_tokens, torch.Generator().manual_seed(0), zero=False)
         tokens.active = ["0"]
         x = torch.randn(N_ROWS, d_in, generator=torch.Generator().manual_seed(0), requires_grad=True)
         both: dict[str, nn.Module] = {"Linear": nn.Linear(d_in, d_out), "Pattention": tokens}
         times = turns({name: functools.partial(_back_and_forth, made, x) for name, made in both.items()}, 20 * n_turns)
-        row: dict[str, Any] = {"Inputs": d_in, "Outputs": d_out, "Tokens": len(tokens.key_param_tokens["0"])}
+        row: dict[str, Any] = {"Inputs": d_in, "Outputs": d_out, "Tokens": n_tokens}
         row |= {f"{name}, ms": f"{1e3 * times[name].median():.2f}" for name in both}
         rows.append(row | {"Ratio": ratio(times, "Pattention", "Linear")})
     return pd.DataFrame(rows)

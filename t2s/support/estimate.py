@@ -93,7 +93,7 @@ def learning(given: Params, suite: str, method: str) -> float:
         tasks = k * (k + 1) / 2
     elif isinstance(values, params.ER):
         tasks += (k - 1) * values.n_replayed / given.learn.batch_size
-    elif isinstance(values, params.T2S) and values.new_share_max == 0:
+    elif isinstance(values, params.T2S) and values.new_tokens_max == 0:
         tasks = 1.0
     return tasks * steps * LEARNED * size(given)
 

@@ -59,8 +59,7 @@ class Plan:
 
         Raises: ValueError in one line for a mistake in `config`.
         """
-        resolved = params.resolve(config)
-        self.config, self.folder, self.kept = params.of_today(resolved) if kept else resolved, folder, kept
+        self.config, self.folder, self.kept = params.resolve(config), folder, kept
         self.params = params.check(self.config)
         self.study = self.params.study
         downloads = Path(self.params.download.folder)
