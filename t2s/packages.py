@@ -7,6 +7,7 @@ edited. So packages are identified by the files that are imported. Needs only th
 from __future__ import annotations
 
 import base64
+import csv
 import functools
 import hashlib
 import os
@@ -120,16 +121,18 @@ def _distribution(name: str, place: Path) -> metadata.Distribution:
 
 def _edited(distribution: metadata.Distribution, name: str) -> Iterator[str]:
     """A line for every file of a package that is not as it was installed: its present digest and its path."""
-    for file in distribution.files or []:
-        if file.parts[0] != name or file.hash is None:
+    # `distribution.files` leaves out what is missing, since Python 3.12.
+    for file, recorded, size in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
+        if file.split("/")[0] != name or not recorded:
             continue
-        path = Path(str(file.locate()))
+        path = Path(str(distribution.locate_file(file)))
+        mode, _, value = recorded.partition("=")
         if not path.is_file():
             yield f"missing  {file}\n"
-        elif path.stat().st_size != file.size or file.size <= LARGE:
-            digest = hashlib.new(file.hash.mode, path.read_bytes()).digest()
+        elif path.stat().st_size != int(size) or int(size) <= LARGE:
+            digest = hashlib.new(mode, path.read_bytes()).digest()
             now = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-            if now != file.hash.value:
+            if now != value:
                 yield f"{now}  {file}\n"
 
 
