@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import synthetic
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from params_file import params_file
 from scipy import stats
@@ -120,6 +120,7 @@ def test_swapping_a_and_b_of_pairs_turns_the_verdict(tables: list[tuple[int, ...
 
 
 @given(TABLES)
+@example([(19, 6, 0.0, 0.375)])  # p is 0.05
 def test_swapping_a_and_b_without_pairs_turns_the_verdict(drawn: list[tuple[int, int, float, float]]) -> None:
     check_turned(unpaired(*((int(x * n_a), n_a, int(y * n_b), n_b) for n_a, n_b, x, y in drawn)))
 

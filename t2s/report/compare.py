@@ -125,9 +125,11 @@ def outcome(cells: pd.DataFrame, margin: float, alpha: float) -> dict[str, Any]:
     paired = bool((cells.n_pairs == cells[["n_a", "n_b"]].min(axis=1)).all())
     found = (of_pairs if paired else of_counts)(cells, 1 - 2 * alpha)
     found["difference"] = found["rate_a"] - found["rate_b"]
+    # First, so that the last digit of a p of exactly alpha decides nothing.
+    found = {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
     found["verdict"] = verdict(found, margin, alpha)
     found["detectable"] = detectable(found, alpha) if found["verdict"] == "too few" else None
-    return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
+    return found
 
 
 def of_pairs(cells: pd.DataFrame, confidence: float) -> dict[str, Any]:
